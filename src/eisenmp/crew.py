@@ -1,0 +1,93 @@
+"""The crew: the processes in the worker slots. Starts, replaces and ends them as the supervisor decides."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from eisenmp.credit import History
+from eisenmp.engines import Engine
+from eisenmp.engines.base import ProcessHandle
+from eisenmp.payload import Payload
+from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor
+from eisenmp.wire import Buffer
+
+__all__ = ["Crew", "Worker"]
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker process, from its start to its exit."""
+
+    number: int
+    slot: int
+    name: str
+    histories: dict[int, History] = field(default_factory=dict)
+    results: dict[tuple[int, int], Payload] = field(default_factory=dict)  # held until the ticket is answered
+    forwards: dict[tuple[int, int], list[tuple[int, Payload]]] = field(default_factory=dict)
+    closing: list[tuple[int, Payload]] = field(default_factory=list)
+    answered: int = 0
+    call_failures: int = 0
+
+
+class Crew:
+    """Processes by slot and by worker number.
+
+    Args:
+        engine: starts and ends them.
+        supervisor: decides.
+        setup: gives the messages that a new worker of a slot gets first; called for each start.
+    """
+
+    def __init__(self, engine: Engine, supervisor: Supervisor, setup: Callable[[int, str], list[list[Buffer]]]) -> None:
+        self.engine = engine
+        self.supervisor = supervisor
+        self._setup = setup
+        self.workers: dict[int, Worker] = {}
+        self.handles: dict[int, ProcessHandle] = {}  # by slot, the present or the last one
+        self.to_start: deque[int] = deque(slot.number for slot in supervisor.slots)
+
+    def start_waiting(self) -> None:
+        """Start what is due, on this thread, which lives as long as the workers.
+
+        Raises:
+            OSError: the system gives no process.
+        """
+        while self.to_start:
+            slot = self.to_start.popleft()
+            if self.supervisor.slots[slot].phase == Phase.WAITING:
+                self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        number = self.supervisor.started(slot)
+        worker = Worker(number, slot, f"Process-{slot + 1}")
+        messages = self._setup(slot, worker.name)
+        try:
+            self.handles[slot] = self.engine.start(number, worker.name, messages[0])
+        except BaseException:
+            self.supervisor.slots[slot].phase = Phase.GONE
+            raise
+        self.workers[number] = worker
+        for message in messages[1:]:
+            self.engine.send(number, message)
+
+    def gone(self, worker: Worker, text: str, now: float, *, needed: bool, blamed: bool) -> Restart | EndJob | None:
+        """The process has ended: forget it and ask the supervisor what to do."""
+        del self.workers[worker.number]
+        return self.supervisor.down(worker.slot, text, now, needed=needed, blamed=blamed)
+
+    def broadcast(self, message: list[Buffer]) -> None:
+        """Send one message to every worker."""
+        for number in list(self.workers):
+            self.engine.send(number, message)
+
+    def kill_all(self) -> None:
+        """End every process now; none is started again."""
+        self.supervisor.stop()
+        self.to_start.clear()
+        for slot in self.supervisor.slots:
+            if slot.phase == Phase.WAITING:
+                slot.phase = Phase.GONE
+        for number in list(self.workers):
+            self.engine.kill(number)

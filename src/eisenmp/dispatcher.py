@@ -1,0 +1,260 @@
+"""The dispatcher: the one place that decides who gets which ticket.
+
+::
+
+    iterable ─► feeder ─► queue ─► DISPATCHER ─► engine ══ channel ══► worker
+                                    │     ▲                              │
+                       results ◄────┘     └──── answers, messages ◄──────┘
+
+One thread, the loop, waits on all channels and process handles at once and takes in what comes. Feeders and the user's
+threads act through the same lock; whatever they make ready for a worker is sent on their own thread, so that nothing
+waits for a hand-over. Nobody polls.
+
+What a worker says about tickets goes to the ticket desk (tickets.py), other messages to the message desk (messages.py);
+the life and death of workers is seen to here.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from eisenmp.crew import Worker
+from eisenmp.engines.base import Event, Exit
+from eisenmp.errors import EisenmpError, ProtocolError, WorkerStartError
+from eisenmp.job import Job
+from eisenmp.ledger import Chunk
+from eisenmp.messages import MessageDesk
+from eisenmp.supervisor import EndJob, Phase, Restart
+from eisenmp.tickets import TicketDesk
+from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
+
+__all__ = ["Dispatcher"]
+
+_SLOW_START: Final = 10.0  # seconds after which a worker that is not up yet is named
+
+
+class Dispatcher:
+    """Runs a job.
+
+    Args:
+        job: its state.
+        tools: TOOL messages so far, shared with the setup of new workers.
+        on_over: called once, from the loop and without the lock, when every entry function has returned.
+    """
+
+    def __init__(self, job: Job, tools: list[list[Buffer]], on_over: Callable[[], None]) -> None:
+        self._job = job
+        self._on_over = on_over
+        self._launched = threading.Event()
+        self._finishing = False
+        self.tickets = TicketDesk(job)
+        self.messages = MessageDesk(job, tools)
+        tickets, messages = self.tickets, self.messages
+        self._handlers: dict[int, Callable[[Worker, Frame], None]] = {
+            Kind.UP: self._up,
+            Kind.START_ERROR: self._start_error,
+            Kind.RETURNED: self._returned,
+            Kind.GET: tickets.get,
+            Kind.RESULT: tickets.result,
+            Kind.FORWARD: tickets.forward,
+            Kind.ANSWER: tickets.answer,
+            Kind.FAILED: tickets.failed,
+            Kind.GIVE_BACK: tickets.give_back,
+            Kind.STOP_JOB: tickets.stop_job,
+            Kind.CLOSING: tickets.closing,
+            Kind.PUT: messages.put,
+            Kind.ASK: messages.ask,
+            Kind.PRINT: messages.printed,
+            Kind.LOG: messages.log,
+        }
+
+    def start(self) -> None:
+        """Start the loop, which starts the workers; return when they are launched."""
+        threading.Thread(target=self._run, name="eisenmp-dispatcher", daemon=True).start()
+        self._launched.wait()
+
+    # ---- the loop
+
+    def _run(self) -> None:
+        # Workers inherit this thread's signal mask: Ctrl-C must not reach one before it can look after itself.
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            while self._turn():
+                pass
+        except BaseException as error:  # a bug of ours: rather a dead job with a reason than a silent one
+            with self._job.lock:
+                self._job.spoil(error)
+                self._job.kill()
+        finally:
+            self._launched.set()
+            self._end()
+
+    def _turn(self) -> bool:
+        """Start what is due, speak, wait, take in what came, look at the clock. False: no process is left."""
+        job = self._job
+        with job.lock:
+            self._start_due()
+            self._finish_if_over()
+            later, job.later = job.later, []
+            deadline = job.exchange.next_deadline()
+            gone = job.crew.supervisor.gone()
+        for call in later:
+            call()
+        if gone:
+            return False
+        events = job.engine.wait(None if deadline is None else max(0.0, deadline - job.clock()))
+        with job.lock:
+            for event in events:
+                self._take(event)
+            self.tickets.hand_ahead()
+            job.exchange.due(job.clock())
+        return True
+
+    def _start_due(self) -> None:
+        crew = self._job.crew
+        if not crew.to_start:
+            return
+        slots = list(crew.to_start)
+        try:
+            crew.start_waiting()
+        except (OSError, EisenmpError) as error:
+            cause = WorkerStartError(f"the system gives no worker process: {error}")
+            cause.__cause__ = error
+            self._job.spoil(cause)
+            self._job.kill()
+        for slot in slots:
+            self._watch_start(crew.supervisor.slots[slot].worker)
+        self._launched.set()
+
+    def _watch_start(self, number: int) -> None:
+        self._job.exchange.at(self._job.clock() + _SLOW_START, None, lambda: self._name_slow(number))
+
+    def _take(self, event: Event) -> None:
+        worker = self._job.crew.workers.get(event.worker)
+        if worker is None:
+            return
+        if isinstance(event.what, Exit):
+            self._gone(worker, event.what)
+            return
+        frame = event.what
+        try:
+            if frame.queue >= len(self._job.table.rows) and frame.queue != ANY_QUEUE:
+                raise ProtocolError(f"queue number {frame.queue}")
+            self._handlers[frame.kind](worker, frame)
+        except (ProtocolError, pickle.UnpicklingError) as error:
+            self._job.news(f"{worker.name} sent a broken message ({error}); it is ended")
+            self._job.engine.kill(worker.number)
+
+    def _finish_if_over(self) -> None:
+        """Every entry function has returned: nothing more can come of this job."""
+        job = self._job
+        if self._finishing or not job.crew.supervisor.over():
+            return
+        self._finishing = True
+        unread = job.exchange.end_feeding()
+        job.release_feeders()
+        for worker in list(job.crew.workers.values()):
+            self.tickets.withdraw(worker)
+        if unread and job.error is None and not job.killed:
+            items = sum(chunk.items for chunk in unread)
+            job.news(f"{len(unread)} chunks ({items} items) were never read: {job.results.summary()}")
+        job.later.append(self._announce_over)
+
+    def _announce_over(self) -> None:
+        job = self._job
+        with job.lock:
+            job.results.end(job.error)
+        try:
+            self._on_over()
+        except Exception as error:
+            job.spoil(error)
+        finally:
+            job.over.set()
+
+    def _end(self) -> None:
+        job = self._job
+        with job.lock:
+            job.exchange.stop()
+            job.release_feeders()
+            if not job.results.over:
+                job.results.end(job.error)
+            job.engine.close()
+        job.over.set()
+        job.ended.set()
+
+    # ---- life and death
+
+    def _up(self, worker: Worker, frame: Frame) -> None:
+        self._job.crew.supervisor.up(worker.slot, self._job.clock())
+
+    def _start_error(self, worker: Worker, frame: Frame) -> None:
+        """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
+        kind, message, file, line, text = pickle.loads(frame.body)
+        where = f"{file}, line {line}" if line else file
+        error = WorkerStartError(f"worker module {where}: {kind}: {message}")
+        error.add_note(text.rstrip())
+        self._job.spoil(error)
+        self._job.kill()
+
+    def _returned(self, worker: Worker, frame: Frame) -> None:
+        self._job.crew.supervisor.returned(worker.slot)
+        self._job.exchange.put_back(self._job.ledger.returned(worker.number))
+        self.tickets.flush_closing(worker)
+
+    def _gone(self, worker: Worker, end: Exit) -> None:
+        job = self._job
+        self._forget_requests(worker)
+        blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
+        again = [] if job.killed else self._inherit(worker, end)
+        needed = bool(again) and not self._finishing
+        decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
+        if isinstance(decision, EndJob):
+            job.spoil(WorkerStartError(decision.reason))
+            job.kill()
+        elif isinstance(decision, Restart):
+            job.news(f"{worker.name} died with {end.text}; it is replaced")
+            self._restart(decision)
+
+    def _inherit(self, worker: Worker, end: Exit) -> list[Chunk]:
+        """What the worker held goes back ahead of its queue, or is set aside; return what went back."""
+        job = self._job
+        if job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED and end.code == 0:
+            self.tickets.withdraw(worker)  # threads of its own that held tickets have ended in good order
+        again, aside = job.ledger.died(worker.number, worker.slot, end.text)
+        for chunk in aside:
+            self.tickets.set_aside(chunk)
+        if job.exchange.feeding_over:
+            for chunk in again:
+                job.ledger.unread(chunk)
+            return []
+        job.exchange.put_back(again)
+        return again
+
+    def _restart(self, decision: Restart) -> None:
+        crew = self._job.crew
+        if decision.at <= self._job.clock():
+            crew.to_start.append(decision.slot)
+        else:
+            self._job.exchange.at(decision.at, None, lambda: crew.to_start.append(decision.slot))
+
+    def _forget_requests(self, worker: Worker) -> None:
+        for queue in self._job.table:
+            for waiting in queue.waiting():
+                if waiting.worker == worker.number:
+                    waiting.live = False
+        for getter in self._job.exchange.any_getters:
+            if getter.worker == worker.number:
+                getter.live = False
+
+    def _name_slow(self, number: int) -> None:
+        worker = self._job.crew.workers.get(number)
+        if worker is not None and self._job.crew.supervisor.slots[worker.slot].phase == Phase.STARTING:
+            self._job.news(
+                f"{worker.name} is not up after {_SLOW_START:g} s: it still loads its modules or calls one of them "
+                "(all but the first must start threads of their own)"
+            )

@@ -1,0 +1,93 @@
+"""The seam between the dispatcher and whatever runs workers: five methods and one kind of handle.
+
+An engine promises: messages to a worker arrive in order; ``send`` and ``kill`` never block and may be called from any
+thread; everything a worker managed to send is reported before its exit; a worker is reported gone exactly once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from eisenmp.wire import Buffer, Frame
+
+__all__ = ["Engine", "Event", "Exit", "ProcessHandle", "exit_text"]
+
+
+class Exit(NamedTuple):
+    """A worker is gone. ``code`` as ``subprocess`` has it (negative: the signal), None when nobody can tell."""
+
+    code: int | None
+    text: str
+
+
+class Event(NamedTuple):
+    """Something came from a worker: a message or its exit."""
+
+    worker: int
+    what: Frame | Exit
+
+
+class ProcessHandle(Protocol):
+    """A worker process as users see it in ``emp.proc_list``, after ``multiprocessing.Process``."""
+
+    name: str
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def exitcode(self) -> int | None: ...
+    def is_alive(self) -> bool: ...
+    def join(self, timeout: float | None = None) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Starts workers, carries bytes. All methods but ``wait`` may be called from any thread."""
+
+    def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
+        """Start a process for a new worker and send it `setup`, its first message.
+
+        Call it from a thread that lives as long as the workers do.
+
+        Raises:
+            OSError: the system refuses (no memory, too many processes or files).
+        """
+        ...
+
+    def send(self, worker: int, pieces: list[Buffer]) -> None:
+        """Send one message. Never blocks, keeps the order; a worker that is gone swallows it."""
+        ...
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        """Wait until something happens, `timeout` seconds at most (None: for ever), and return what did.
+
+        Returns early, perhaps with nothing, after :meth:`wake`. Called by one thread.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Make a ``wait`` that is under way return."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """End a worker now; its exit is reported as an event."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds. All workers are gone."""
+        ...
+
+
+def exit_text(code: int | None) -> str:
+    """How a process ended, in words: ``exit code 3``, ``signal SIGKILL``."""
+    if code is None:
+        return "an unknown exit code"
+    if code >= 0:
+        return f"exit code {code}"
+    import signal
+
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

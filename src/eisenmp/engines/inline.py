@@ -1,0 +1,153 @@
+"""The inline engine: workers as threads of this process, over the same socket pairs and the same worker code.
+
+For debugging (a breakpoint in a worker function works) and for tests. A thread cannot be killed: ``kill`` cuts its
+channel, and it ends at its next queue call.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+from collections import deque
+
+from eisenmp.engines.base import Event, Exit, ProcessHandle
+from eisenmp.engines.channel import ManagerChannel
+from eisenmp.wire import Buffer
+
+__all__ = ["InlineEngine"]
+
+
+class _ThreadHandle:
+    """Looks like a process to the user."""
+
+    def __init__(self, name: str, cut: socket.socket) -> None:
+        self.name = name
+        self._cut = cut
+        self._killed = False
+        self.thread: threading.Thread
+        self.done = threading.Event()
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    @property
+    def exitcode(self) -> int | None:
+        if not self.done.is_set():
+            return None
+        return -9 if self._killed else 0
+
+    def is_alive(self) -> bool:
+        return not self.done.is_set()
+
+    def join(self, timeout: float | None = None) -> None:
+        self.done.wait(timeout)
+
+    def terminate(self) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        self._killed = not self.done.is_set()
+        try:
+            self._cut.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended by itself
+
+
+class InlineEngine:
+    """See :class:`eisenmp.engines.base.Engine`."""
+
+    def __init__(self) -> None:
+        self._channels: dict[int, ManagerChannel] = {}
+        self._handles: dict[int, _ThreadHandle] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._to_write: deque[int] = deque()
+
+    def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
+        from eisenmp.worker.main import run_in_thread
+
+        ours, theirs = socket.socketpair()
+        handle = _ThreadHandle(name, ours)
+
+        def run() -> None:
+            try:
+                run_in_thread(theirs)
+            finally:
+                theirs.close()
+
+        # a daemon, as a process is to its manager: the manager's own end decides what becomes of it
+        handle.thread = threading.Thread(target=run, name=name, daemon=True)
+        self._handles[worker] = handle
+        self._channels[worker] = ManagerChannel(ours)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        handle.thread.start()
+        self.send(worker, setup)
+        return handle
+
+    def send(self, worker: int, pieces: list[Buffer]) -> None:
+        channel = self._channels.get(worker)
+        if channel is not None and not channel.send(pieces):
+            self._to_write.append(worker)
+            self.wake()
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        events: list[Event] = []
+        while self._to_write:
+            worker = self._to_write.popleft()
+            if worker in self._channels:
+                both = selectors.EVENT_READ | selectors.EVENT_WRITE
+                self._selector.modify(self._channels[worker].sock, both, worker)
+        for key, mask in self._selector.select(timeout):
+            if key.data is None:
+                self._drain_wake()
+                continue
+            worker = key.data
+            channel = self._channels[worker]
+            if mask & selectors.EVENT_WRITE and channel.flush():
+                self._selector.modify(channel.sock, selectors.EVENT_READ, worker)
+            if mask & selectors.EVENT_READ:
+                frames, closed = channel.receive()
+                events.extend([Event(worker, frame) for frame in frames])
+                if closed:
+                    self._gone(worker, events)
+        return events
+
+    def wake(self) -> None:
+        try:
+            self._wake_write.send(b"x")
+        except OSError:
+            pass  # full: it is awake; closed: nobody is left to wake
+
+    def kill(self, worker: int) -> None:
+        handle = self._handles.get(worker)
+        if handle is not None:
+            handle.kill()
+
+    def close(self) -> None:
+        for channel in self._channels.values():
+            channel.close()
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _gone(self, worker: int, events: list[Event]) -> None:
+        channel = self._channels.pop(worker)
+        handle = self._handles.pop(worker)
+        self._selector.unregister(channel.sock)
+        channel.close()
+        handle.done.set()
+        killed = handle.exitcode != 0
+        events.append(Event(worker, Exit(handle.exitcode, "a kill" if killed else "exit code 0")))
+
+    def _drain_wake(self) -> None:
+        try:
+            while self._wake_read.recv(4096):
+                pass
+        except BlockingIOError:
+            pass

@@ -1,0 +1,215 @@
+"""The local engine: one process a worker on this machine, one private socket pair each, nothing shared.
+
+One selector waits on all channels and all process handles at once. A death shows twice, as an end-of-file and on the
+process handle; either may come first, and a grandchild that inherited the channel can hide the end-of-file for ever.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from eisenmp.engines.base import Event, Exit, ProcessHandle, exit_text
+from eisenmp.engines.channel import ManagerChannel
+from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spawn
+from eisenmp.engines.template import Template
+from eisenmp.errors import ProtocolError
+from eisenmp.wire import Buffer
+
+__all__ = ["LocalEngine"]
+
+_LINGER: Final = 1.0  # seconds that a process may outlive its closed channel before it is killed
+_BUFFER: Final = 1 << 20  # wish for the kernel's socket buffers; the system may give less
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    number: int
+    process: WorkerProcess
+    channel: ManagerChannel
+    writing: bool = False  # registered for writing
+    closed_at: float | None = None  # when its end-of-file came
+    trouble: str = ""  # why we killed it
+
+
+class LocalEngine:
+    """Workers as processes of this machine.
+
+    Args:
+        start_method: ``'spawn'``, ``'forkserver'`` or ``'fork'``; without ``sys.executable`` always ``'fork'``.
+    """
+
+    def __init__(self, start_method: str = "spawn") -> None:
+        self._method = start_method if sys.executable else "fork"
+        self._workers: dict[int, _Worker] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = _pair()
+        manager_sockets.add(self._wake_write)
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+        self._to_write: deque[_Worker] = deque()  # to be registered for writing, told by senders
+        self._closing: set[_Worker] = set()  # end-of-file seen, exit not yet
+        self._ended: deque[_Worker] = deque()  # exits, also told by the threads that stand in for sentinels
+        self._template: Template | None = None
+
+    def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
+        ours, theirs = _pair()
+        try:
+            process = self._launch(name, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        entry = _Worker(worker, process, ManagerChannel(ours))
+        self._workers[worker] = entry
+        self._selector.register(ours, selectors.EVENT_READ, entry)
+        if process.sentinel is not None:
+            self._selector.register(process.sentinel, selectors.EVENT_READ, (entry,))
+        else:
+            threading.Thread(target=self._stand_in, args=(entry,), name=f"eisenmp-wait-{name}", daemon=True).start()
+        self.send(worker, setup)
+        return process
+
+    def _launch(self, name: str, child: socket.socket) -> WorkerProcess:
+        if self._method == "spawn":
+            return spawn(name, child)
+        if self._method == "forkserver":
+            if self._template is None:
+                self._template = Template()
+            return self._template.fork(name, child)
+        from eisenmp.worker.main import run_forked
+
+        return fork(name, child, run_forked)
+
+    def send(self, worker: int, pieces: list[Buffer]) -> None:
+        entry = self._workers.get(worker)
+        if entry is not None and not entry.channel.send(pieces) and not entry.writing:
+            entry.writing = True
+            self._to_write.append(entry)
+            self.wake()
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        events: list[Event] = []
+        while self._to_write:
+            self._watch_writing(self._to_write.popleft())
+        for key, mask in self._selector.select(self._bounded(timeout)):
+            if key.data is None:
+                self._drain_wake()
+            elif isinstance(key.data, tuple):
+                self._ended.append(key.data[0])
+            else:
+                if mask & selectors.EVENT_WRITE:
+                    self._write(key.data)
+                if mask & selectors.EVENT_READ:
+                    self._read(key.data, events)
+        while self._ended:
+            self._bury(self._ended.popleft(), events)
+        self._kill_lingering()
+        return events
+
+    def wake(self) -> None:
+        try:
+            self._wake_write.send(b"x")
+        except (BlockingIOError, OSError):
+            pass  # full: it is awake; closed: nobody is left to wake
+
+    def kill(self, worker: int) -> None:
+        entry = self._workers.get(worker)
+        if entry is not None:
+            entry.process.kill()
+
+    def close(self) -> None:
+        for entry in list(self._workers.values()):
+            entry.channel.close()
+        if self._template is not None:
+            self._template.close()
+        self._selector.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _write(self, entry: _Worker) -> None:
+        entry.writing = False  # first: what another thread fails to send from here on registers the channel again
+        if entry.channel.flush():
+            self._selector.modify(entry.channel.sock, selectors.EVENT_READ, entry)
+        else:
+            entry.writing = True
+
+    def _read(self, entry: _Worker, events: list[Event]) -> None:
+        try:
+            frames, closed = entry.channel.receive()
+        except ProtocolError as error:
+            entry.trouble = f"a broken message ({error})"
+            frames, closed = [], True
+            entry.process.kill()
+        events.extend([Event(entry.number, frame) for frame in frames])
+        if closed and entry.closed_at is None:
+            entry.closed_at = time.monotonic()
+            self._closing.add(entry)
+            self._selector.unregister(entry.channel.sock)
+
+    def _bury(self, entry: _Worker, events: list[Event]) -> None:
+        """The process has ended: report what it still managed to send, then its exit."""
+        if self._workers.get(entry.number) is not entry:
+            return
+        code = entry.process.poll()
+        if code is None and entry.process.sentinel is not None:
+            return  # a spurious wake-up; the descriptor stays readable once it has ended
+        if entry.closed_at is None:
+            try:
+                events.extend([Event(entry.number, frame) for frame in entry.channel.drain()])
+            except ProtocolError as error:
+                entry.trouble = f"a broken message ({error})"
+            self._selector.unregister(entry.channel.sock)
+        if entry.process.sentinel is not None:
+            self._selector.unregister(entry.process.sentinel)
+        del self._workers[entry.number]
+        self._closing.discard(entry)
+        entry.channel.close()
+        entry.process.ended()
+        events.append(Event(entry.number, Exit(code, entry.trouble or exit_text(code))))
+
+    def _watch_writing(self, entry: _Worker) -> None:
+        if entry.closed_at is None and self._workers.get(entry.number) is entry:
+            self._selector.modify(entry.channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, entry)
+
+    def _kill_lingering(self) -> None:
+        for entry in self._closing:
+            if entry.closed_at is not None and time.monotonic() - entry.closed_at > _LINGER:
+                entry.process.kill()
+
+    def _bounded(self, timeout: float | None) -> float | None:
+        """The time-out, shortened where a process has closed its channel and not gone yet."""
+        if self._closing:
+            return _LINGER / 4 if timeout is None else min(timeout, _LINGER / 4)
+        return timeout
+
+    def _drain_wake(self) -> None:
+        try:
+            while self._wake_read.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _stand_in(self, entry: _Worker) -> None:
+        entry.process.block()
+        self._ended.append(entry)
+        self.wake()
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    manager_sockets.add(ours)
+    for sock in (ours, theirs):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        except OSError:
+            pass  # smaller buffers are slower, not wrong
+    return ours, theirs

@@ -1,0 +1,171 @@
+"""Starting worker processes: ``spawn`` and ``fork``. (``forkserver``: see template.py.)
+
+Each way gives a :class:`WorkerProcess`. ``sentinel`` is a file descriptor that becomes readable when the process ends
+(a pidfd, on Linux); where there is none, a thread of its own waits for the process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["ForkedProcess", "SpawnedProcess", "WorkerProcess", "fork", "manager_sockets", "open_pidfd", "spawn"]
+
+# Sockets of the manager that a forked child must close, or a sibling's end-of-file would never show.
+manager_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+# `-c` with the folder of the package rather than `-m`: it works from a source tree, a zip and a changed sys.path
+# alike, and nothing has to be put into the environment, which the worker's own children would inherit.
+_BOOTSTRAP: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from eisenmp.worker.main import from_command_line; "
+    "from_command_line()"
+)
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends, where the system has such a thing."""
+    if hasattr(sys, "getandroidapilevel") or not hasattr(os, "pidfd_open"):
+        return None  # Android kills a process for a system call that is not on its list
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+class WorkerProcess:
+    """A started process. Subclasses say how it is reaped."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self.name = name
+        self._pid = pid
+        self._code: int | None = None
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self.sentinel = open_pidfd(pid)
+
+    def __repr__(self) -> str:
+        state = "running" if self._code is None else f"exitcode={self._code}"
+        return f"<worker {self.name} pid={self._pid} {state}>"
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """As ``subprocess`` has it: None while it runs, negative for a signal."""
+        self.poll()
+        return self._code
+
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self.poll() is None
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the process to end, `timeout` seconds at most."""
+        self._over.wait(timeout)
+
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now (SIGKILL)."""
+        self._signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+
+    def poll(self) -> int | None:
+        """Its exit code once it has ended, else None. Reaps it."""
+        with self._lock:
+            if self._code is None:
+                self._code = self._reap()
+            return self._code
+
+    def ended(self) -> None:
+        """All of it is dealt with: let those who joined go on."""
+        if self.sentinel is not None:
+            os.close(self.sentinel)
+            self.sentinel = None
+        self._over.set()
+
+    def block(self) -> None:
+        """Wait in the system until it ends; only for the thread that stands in for a sentinel."""
+        raise NotImplementedError
+
+    def _reap(self) -> int | None:
+        raise NotImplementedError
+
+    def _signal(self, number: int) -> None:
+        with self._lock:  # nobody reaps meanwhile, so the pid is still its own
+            if self._code is None:
+                self._code = self._reap()
+            if self._code is None:
+                try:
+                    os.kill(self._pid, number)
+                except ProcessLookupError:
+                    pass
+
+
+class SpawnedProcess(WorkerProcess):
+    """A fresh interpreter."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        super().__init__(name, popen.pid)
+
+    def block(self) -> None:
+        self._popen.wait()
+
+    def _reap(self) -> int | None:
+        return self._popen.poll()
+
+
+class ForkedProcess(WorkerProcess):
+    """A copy of the manager."""
+
+    def block(self) -> None:
+        if hasattr(os, "waitid"):  # waits without reaping, so that poll() still gets the code
+            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+
+    def _reap(self) -> int | None:
+        try:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+        except ChildProcessError:
+            return 255  # somebody else has reaped it: gone, code lost
+        return os.waitstatus_to_exitcode(status) if pid else None
+
+
+def spawn(name: str, child: socket.socket) -> WorkerProcess:
+    """Start a fresh interpreter that runs the worker on its end of the channel. ``__main__`` is not imported."""
+    package_home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # -W, -X, -O … as multiprocessing
+    command = [sys.executable, *flags, "-P", "-c", _BOOTSTRAP, package_home]
+    if sys.platform == "win32":
+        popen = subprocess.Popen([*command, "stdin"], stdin=subprocess.PIPE, close_fds=True)
+        assert popen.stdin is not None
+        popen.stdin.write(child.share(popen.pid))
+        popen.stdin.close()
+    else:
+        # The manager's standard input is the user's; a script that came in there must not be read by a worker.
+        popen = subprocess.Popen([*command, str(child.fileno())], stdin=subprocess.DEVNULL, pass_fds=(child.fileno(),))
+    return SpawnedProcess(name, popen)
+
+
+def fork(name: str, child: socket.socket, run: Callable[[socket.socket], int]) -> WorkerProcess:
+    """Start a copy of this process that does nothing but `run` on its end of the channel."""
+    pid = os.fork()
+    if pid:
+        return ForkedProcess(name, pid)
+    code = 255
+    try:
+        for sock in list(manager_sockets):
+            sock.close()
+        code = run(child)
+    finally:
+        os._exit(code)  # never back into the manager's stack: its atexit and finally belong to the manager

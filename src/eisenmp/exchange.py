@@ -1,0 +1,205 @@
+"""The exchange: brings entries of queues and those who wait for them together. Pure but for its clock.
+
+Everything here runs under the job's lock. What is to be done with an entry is the getter's own affair
+(``Getter.deliver``); the exchange only decides who gets which entry, who has waited too long, and when a stream ends.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+
+from eisenmp.ledger import Chunk, Ledger
+from eisenmp.queues import Getter, Message, NamedQueue, Putter, QueueTable
+
+__all__ = ["Exchange"]
+
+
+class Exchange:
+    """Traffic of all queues of a job.
+
+    Args:
+        table: the queues.
+        ledger: told about chunks that nobody will read.
+
+    ``on_room`` is called with a queue whenever one of its entries has left; a job sets it. ``lock`` guards the exchange
+    and everything that it works on; whoever calls holds it.
+    """
+
+    def __init__(self, table: QueueTable, ledger: Ledger) -> None:
+        self.table = table
+        self.ledger = ledger
+        self.lock = threading.RLock()
+        self.on_room: Callable[[NamedQueue], None] = lambda _: None
+        self.any_getters: deque[Getter] = deque()
+        self.feeding_over = False
+        self.stopping = False
+        self._order = count()
+        self._timers: list[tuple[float, int, Getter | Putter | None, Callable[[], None]]] = []
+
+    # ---- getting
+
+    def get(self, queue: NamedQueue | None, getter: Getter) -> None:
+        """Serve the getter now, or let it wait in line. `queue` None: any queue that has a feeder."""
+        getter.order = next(self._order)
+        if queue is None:
+            for candidate in self.table:
+                if candidate.feeders_seen and candidate.entries:
+                    self._hand(candidate, getter)
+                    return
+            if self._all_drained():
+                getter.live = False
+                getter.deliver(self.table[0], None)
+            else:
+                self.any_getters.append(getter)
+        elif queue.entries:
+            self._hand(queue, getter)
+        elif self._ended(queue):
+            getter.live = False
+            getter.deliver(queue, None)
+        else:
+            queue.getters.append(getter)
+
+    def next_chunk(self, queue: NamedQueue) -> Chunk | None:
+        """Take the next entry, if it is a chunk, to hand it out ahead of a request."""
+        if not queue.entries or not isinstance(queue.entries[0], Chunk):
+            return None
+        chunk = queue.entries.popleft()
+        assert isinstance(chunk, Chunk)
+        self._left(queue)
+        return chunk
+
+    # ---- putting
+
+    def put(self, queue: NamedQueue, putter: Putter) -> None:
+        """Take the message in, or let its putter wait for room."""
+        queue.putters.append(putter)
+        queue.refill()
+        self.serve(queue)
+
+    def add_message(self, queue: NamedQueue, message: Message) -> None:
+        """Take a message in whatever the bound says: queues without one, and what is forwarded."""
+        queue.touched = True
+        queue.entries.append(message)
+        self.serve(queue)
+
+    def add_chunk(self, queue: NamedQueue, chunk: Chunk) -> None:
+        """A feeder has cut a chunk; it has waited for room before."""
+        queue.entries.append(chunk)
+        self.serve(queue)
+
+    def put_back(self, chunks: list[Chunk]) -> None:
+        """Chunks of dead workers and such: ahead of the queue, oldest first."""
+        for chunk in reversed(chunks):
+            self.table[chunk.queue].entries.appendleft(chunk)
+        for number in {chunk.queue for chunk in chunks}:
+            self.serve(self.table[number])
+
+    # ---- streams
+
+    def feeder_begins(self, queue: NamedQueue) -> None:
+        """One more feeder feeds the queue."""
+        queue.feeders_open += 1
+        queue.feeders_seen += 1
+
+    def feeder_ends(self, queue: NamedQueue) -> None:
+        """One of its feeders is done."""
+        queue.feeders_open -= 1
+        self.serve(queue)
+
+    def end_feeding(self) -> list[Chunk]:
+        """No feeder is heard any more and no chunk handed out; return the queued chunks, which nobody will read."""
+        self.feeding_over = True
+        dropped: list[Chunk] = []
+        for queue in self.table:
+            chunks = [entry for entry in queue.entries if isinstance(entry, Chunk)]
+            if chunks:
+                queue.entries = deque(entry for entry in queue.entries if not isinstance(entry, Chunk))
+                self._left(queue)
+                dropped += chunks
+        for chunk in dropped:
+            self.ledger.unread(chunk)
+        return dropped
+
+    def stop(self) -> None:
+        """End the feeding, and every stream: whoever asks an empty queue from now on has reached its end."""
+        self.end_feeding()
+        self.stopping = True
+        for queue in self.table:
+            self.serve(queue)
+
+    def serve(self, queue: NamedQueue) -> None:
+        """Bring entries and waiting getters of a queue together; tell the getters when the stream has ended."""
+        while queue.entries:
+            getter = self._first(queue)
+            if getter is None:
+                return
+            self._hand(queue, getter)
+        if self._ended(queue):
+            while (getter := queue.next_getter()) is not None:
+                queue.getters.popleft()
+                getter.live = False
+                getter.deliver(queue, None)
+        if self.any_getters and self._all_drained():
+            waiting, self.any_getters = self.any_getters, deque()
+            for getter in waiting:
+                if getter.live:
+                    getter.live = False
+                    getter.deliver(queue, None)
+
+    # ---- time
+
+    def at(self, when: float, about: Getter | Putter | None, call: Callable[[], None]) -> None:
+        """Call `call` at the time `when`, unless `about` is settled by then."""
+        heapq.heappush(self._timers, (when, next(self._order), about, call))
+
+    def next_deadline(self) -> float | None:
+        """The time of the next call that is still wanted."""
+        while self._timers and self._timers[0][2] is not None and not self._timers[0][2].live:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def due(self, now: float) -> None:
+        """Make the calls whose time has come."""
+        while self._timers and self._timers[0][0] <= now:
+            _, _, about, call = heapq.heappop(self._timers)
+            if about is None or about.live:
+                call()
+
+    # ---- inside
+
+    def _hand(self, queue: NamedQueue, getter: Getter) -> None:
+        entry = queue.entries.popleft()
+        getter.live = False
+        self._left(queue)
+        getter.deliver(queue, entry)
+
+    def _left(self, queue: NamedQueue) -> None:
+        if queue.putters:
+            queue.refill()
+        self.on_room(queue)
+
+    def _first(self, queue: NamedQueue) -> Getter | None:
+        """Whoever has waited longest, among those who ask this queue and those who take from any."""
+        own = queue.next_getter()
+        while self.any_getters and not self.any_getters[0].live:
+            self.any_getters.popleft()
+        anyone = self.any_getters[0] if self.any_getters and queue.feeders_seen else None
+        if own is not None and (anyone is None or own.order < anyone.order):
+            queue.getters.popleft()
+            return own
+        if anyone is not None:
+            self.any_getters.popleft()
+        return anyone
+
+    def _ended(self, queue: NamedQueue) -> bool:
+        return queue.drained or (self.stopping and not queue.entries)
+
+    def _all_drained(self) -> bool:
+        if self.stopping:
+            return not any(queue.feeders_seen and queue.entries for queue in self.table)
+        fed = [queue for queue in self.table if queue.feeders_seen]
+        return bool(fed) and all(queue.drained for queue in fed)

@@ -1,0 +1,133 @@
+"""Queues as the manager's own threads see them: the whole surface of ``queue.Queue``."""
+
+from __future__ import annotations
+
+import queue as std_queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from eisenmp.constants import STOP_MSG, closing_header, ticket_header
+from eisenmp.exchange import Exchange
+from eisenmp.ledger import Chunk
+from eisenmp.payload import dumps, loads
+from eisenmp.queues import Getter, Message, NamedQueue, Putter
+
+__all__ = ["ManagerQueue"]
+
+_MANAGER: Final = -1  # worker number of the manager itself, in leases
+
+
+class ManagerQueue:
+    """One named queue, in the manager. What is put is pickled at once, so an error shows here and now."""
+
+    def __init__(self, exchange: Exchange, queue: NamedQueue) -> None:
+        self._exchange = exchange
+        self._queue = queue
+        self.on_put: Callable[[Any], bool] | None = None  # takes the object itself: True, it went elsewhere
+
+    def __repr__(self) -> str:
+        return f"<queue {self.name!r} maxsize={self.maxsize} qsize={self.qsize()}>"
+
+    @property
+    def name(self) -> str:
+        """As in ``q_name_id_lst``."""
+        return self._queue.name
+
+    @property
+    def maxsize(self) -> int:
+        """The bound; 0: none."""
+        return self._queue.maxsize
+
+    @property
+    def number(self) -> int:
+        """Its place in the job's table of queues."""
+        return self._queue.number
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put an object by hand: it has no ticket and is delivered once.
+
+        Raises:
+            queue.Full: no room within `timeout` seconds, or at once with ``block=False``.
+            PayloadError: `obj` cannot be pickled.
+        """
+        _check(timeout)
+        if self.on_put is not None and self.on_put(obj):
+            return
+        message = Message(dumps(obj))
+        exchange = self._exchange
+        with exchange.lock:
+            if not self._queue.maxsize:
+                exchange.add_message(self._queue, message)
+                return
+            cond = threading.Condition(exchange.lock)
+            putter = Putter(None, message, lambda: self._settle(putter, cond))
+            exchange.put(self._queue, putter)
+            if not cond.wait_for(lambda: not putter.live, timeout if block else 0):
+                putter.live = False
+                raise std_queue.Full
+
+    @staticmethod
+    def _settle(putter: Putter, cond: threading.Condition) -> None:
+        putter.live = False
+        cond.notify()
+
+    def put_nowait(self, obj: Any) -> None:
+        """``put(obj, block=False)``."""
+        self.put(obj, block=False)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next object, or the next chunk as ``[header, item, …]``, as a worker gets it.
+
+        A chunk that the manager takes is answered at once, without a result.
+
+        Raises:
+            queue.Empty: nothing came within `timeout` seconds, or at once with ``block=False``.
+        """
+        _check(timeout)
+        exchange = self._exchange
+        got: list[Message | Chunk | None] = []
+        with exchange.lock:
+            cond = threading.Condition(exchange.lock)
+
+            def deliver(_: NamedQueue, entry: Message | Chunk | None) -> None:
+                got.append(entry)
+                cond.notify()
+
+            getter = Getter(None, deliver)
+            exchange.get(self._queue, getter)
+            if not cond.wait_for(lambda: bool(got), timeout if block else 0):
+                getter.live = False
+                raise std_queue.Empty
+            entry = got[0]
+            if isinstance(entry, Chunk):
+                exchange.ledger.lease(entry, _MANAGER, 0.0, begun=True)
+                exchange.ledger.done(_MANAGER, entry.queue, entry.serial, _MANAGER, 0.0, 0.0)
+        if entry is None:
+            return [closing_header(self.name), STOP_MSG]
+        if isinstance(entry, Chunk):
+            return [ticket_header(self.name, entry.serial), *loads(entry.payload)]
+        return loads(entry.payload)
+
+    def get_nowait(self) -> Any:
+        """``get(block=False)``."""
+        return self.get(block=False)
+
+    def qsize(self) -> int:
+        """How many objects and chunks are queued."""
+        with self._exchange.lock:
+            return len(self._queue.entries)
+
+    def empty(self) -> bool:
+        """Whether nothing is queued."""
+        return self.qsize() == 0
+
+    def full(self) -> bool:
+        """Whether a ``put`` would wait."""
+        with self._exchange.lock:
+            return self._queue.full
+
+
+def _check(timeout: float | None) -> None:
+    if timeout is not None and timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")

@@ -1,0 +1,76 @@
+"""Where feeders put their chunks: the window that holds them back, and the tickets. See ``feeder.Sink``."""
+
+from __future__ import annotations
+
+from eisenmp.errors import PayloadError
+from eisenmp.feeder import Feeder
+from eisenmp.job import Job
+from eisenmp.payload import Payload
+from eisenmp.queues import NamedQueue
+from eisenmp.results import Record
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """The feeders' side of a job. Every call takes the job's lock."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def wait_for_room(self, feeder: Feeder) -> bool:
+        job = self._job
+        with job.lock:
+            queue = job.table[feeder.queue]
+            room = job.room(queue)
+            while not job.exchange.feeding_over:
+                if self._has_room(queue):
+                    return True
+                room.wait()
+            return False
+
+    def add_chunk(self, feeder: Feeder, items: int, payload: Payload, size: int) -> bool:
+        job = self._job
+        with job.lock:
+            queue = job.table[feeder.queue]
+            room = job.room(queue)
+            while not job.exchange.feeding_over:
+                # several feeders of one queue may have seen the same room; its bytes are known only now
+                if self._has_room(queue) and self._has_bytes(queue, size):
+                    break
+                room.wait()
+            chunk = job.ledger.add(queue.number, items, payload, size)
+            if job.exchange.feeding_over:
+                job.ledger.unread(chunk)
+                return False
+            job.exchange.add_chunk(queue, chunk)
+            return True
+
+    def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError) -> bool:
+        job = self._job
+        with job.lock:
+            chunk = job.ledger.add(feeder.queue, items, (), 0)
+            job.ledger.spoiled(chunk)
+            job.results.record(Record(feeder.queue, chunk.serial, error=error))
+            if job.settings.ON_ERROR == "raise":
+                error.add_note(f"eisenmp: ticket _TID_{chunk.serial} of queue {job.table[feeder.queue].name!r}")
+                job.fail(error)
+            return not job.exchange.feeding_over
+
+    def feeder_done(self, feeder: Feeder, error: BaseException | None) -> None:
+        job = self._job
+        with job.lock:
+            if error is not None:
+                job.spoil(error)
+            job.exchange.feeder_ends(job.table[feeder.queue])
+
+    def _has_room(self, queue: NamedQueue) -> bool:
+        job = self._job
+        if queue.full:
+            return False
+        track = job.ledger.track(queue.number)
+        return len(track.live) + job.results.unread_by(queue.number) < job.settings.window_chunks
+
+    def _has_bytes(self, queue: NamedQueue, size: int) -> bool:
+        track = self._job.ledger.track(queue.number)
+        return not track.live or track.live_bytes + size <= self._job.settings.window_bytes

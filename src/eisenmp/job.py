@@ -1,0 +1,120 @@
+"""One running job: the state that the desks of the dispatcher share, and what ends it.
+
+Everything here is guarded by ``lock``. What may block for the user's sake (printing, logging) is not done under it but
+kept in `later`, which the loop empties.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from eisenmp.crew import Crew
+from eisenmp.engines import Engine
+from eisenmp.exchange import Exchange
+from eisenmp.feeder import Feeder
+from eisenmp.listen import Listener
+from eisenmp.queues import NamedQueue
+from eisenmp.results import Results
+from eisenmp.settings import Settings
+from eisenmp.supervisor import Supervisor
+from eisenmp.wire import Buffer
+
+__all__ = ["Job"]
+
+_GRACE: Final = 0.5  # seconds that workers of a failed job get to reach their next queue call
+
+
+class Job:
+    """See the module's text.
+
+    Args:
+        engine: starts workers and carries bytes.
+        settings: of the job.
+        exchange: its queues and its tickets, both of which may hold something already.
+        results: told of each outcome.
+        listener: told of lines, log records and news.
+        setup: see :class:`eisenmp.crew.Crew`.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        exchange: Exchange,
+        results: Results,
+        listener: Listener,
+        setup: Callable[[int, str], list[list[Buffer]]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.lock = exchange.lock
+        self.engine = engine
+        self.settings = settings
+        self.exchange = exchange
+        self.table = exchange.table
+        self.ledger = exchange.ledger
+        exchange.on_room = self.room_made
+        self.results = results
+        self.listener = listener
+        self.clock = clock
+        self.began = clock()
+        self.crew = Crew(engine, Supervisor(settings.procs), setup)
+        self.feeders: list[Feeder] = []
+        self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
+        self.killed = False
+        self.over = threading.Event()  # every entry function has returned; results and printing are done
+        self.ended = threading.Event()  # no process is left
+        self.later: list[Callable[[], None]] = []
+        self._rooms: dict[int, threading.Condition] = {}
+
+    def news(self, text: str) -> None:
+        """Tell the listener, once the lock is free."""
+        self.later.append(lambda: self.listener.news(text))
+        self.engine.wake()
+
+    def room(self, queue: NamedQueue) -> threading.Condition:
+        """What the feeders of a queue wait on."""
+        if queue.number not in self._rooms:
+            self._rooms[queue.number] = threading.Condition(self.lock)
+        return self._rooms[queue.number]
+
+    def room_made(self, queue: NamedQueue) -> None:
+        """Something of the queue has left the window."""
+        room = self._rooms.get(queue.number)
+        if room is not None:
+            room.notify_all()
+
+    def spoil(self, error: BaseException) -> None:
+        """The job goes on, but `wait` will raise this."""
+        if self.error is None:
+            self.error = error
+
+    def fail(self, error: BaseException) -> None:
+        """The job cannot go on: nothing is handed out any more, and who does not leave soon is ended."""
+        if self.killed:
+            return
+        self.spoil(error)
+        self.stop()
+        self.exchange.at(self.clock() + _GRACE, None, self.kill)
+        self.engine.wake()
+
+    def stop(self) -> None:
+        """End the feeding and all streams; what is leased is finished."""
+        if not self.exchange.stopping:
+            self.exchange.stop()
+            self.release_feeders()
+            self.engine.wake()
+
+    def kill(self) -> None:
+        """End every process now."""
+        self.killed = True
+        self.stop()
+        self.crew.kill_all()
+        self.engine.wake()
+
+    def release_feeders(self) -> None:
+        """Let feeders that wait for room see that the job is over."""
+        for room in self._rooms.values():
+            room.notify_all()

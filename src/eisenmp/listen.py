@@ -1,0 +1,77 @@
+"""What a display hears: lines, log records and news of workers, never anything on the data's way.
+
+The dispatcher calls a listener from its own thread, outside its lock. A listener that is slow slows the printing of
+workers, not the bookkeeping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = ["FeederView", "Listener", "QueueView", "Snapshot", "WorkerView"]
+
+
+class Listener(Protocol):
+    """Whoever shows what happens."""
+
+    def lines(self, text: str, *, stderr: bool) -> None:
+        """Whole lines that a worker printed."""
+        ...
+
+    def log(self, fields: dict[str, Any]) -> None:
+        """A log record of a worker."""
+        ...
+
+    def news(self, text: str) -> None:
+        """Something the user should know: a death, a worker that waits for nobody, work that nobody read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FeederView:
+    """One feeder, now. ``total`` None: unknown. ``done`` counts the queue's items with an outcome."""
+
+    queue: str
+    made: int
+    done: int
+    total: int | None
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker slot, now."""
+
+    slot: int
+    name: str
+    pid: int
+    phase: str
+    holding: tuple[str, ...]  # tickets, such as 'mp_input_q (default)_TID_3'
+    oldest_seconds: float  # how long it has been at the oldest of them
+    answered: int
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """One queue, now."""
+
+    name: str
+    fill: int
+    maxsize: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A job, now. ``info``: rows reported through ``mp_info_q``, by the name that followed the header."""
+
+    seconds: float
+    feeders: tuple[FeederView, ...]
+    workers: tuple[WorkerView, ...]
+    queues: tuple[QueueView, ...]
+    failed: int
+    set_aside: int
+    info: dict[str, int] = field(default_factory=dict)
+    info_total: int | None = None
+    over: bool = False

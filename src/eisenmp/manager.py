@@ -1,0 +1,414 @@
+"""``Mp``, the manager: the seed's API. It wires the parts together and decides nothing itself."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+from eisenmp.constants import DEFAULT_QUEUES
+from eisenmp.dispatcher import Dispatcher
+from eisenmp.display import LineDisplay, print_results
+from eisenmp.engines import make_engine
+from eisenmp.engines.base import ProcessHandle
+from eisenmp.equipment import Equipment
+from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
+from eisenmp.exchange import Exchange
+from eisenmp.feeder import Feeder
+from eisenmp.handles import ManagerQueue
+from eisenmp.intake import Intake
+from eisenmp.job import Job
+from eisenmp.leave import shorten_traceback, watch_exit
+from eisenmp.ledger import Ledger
+from eisenmp.listen import Snapshot
+from eisenmp.payload import dumps
+from eisenmp.queues import QueueTable
+from eisenmp.results import Results
+from eisenmp.settings import Settings, check, split
+from eisenmp.snapshot import take_snapshot
+from eisenmp.utils.eisenmp_utils import Result
+from eisenmp.wire import Kind, encode
+
+__all__ = ["Mp", "Queues"]
+
+Wanted = tuple[str | None, str, int]  # category, name, maxsize
+
+
+class Queues(Mapping[Any, ManagerQueue]):
+    """``emp.queues[name]`` and ``emp.queues[category, name]``."""
+
+    def __init__(self) -> None:
+        self.handles: list[ManagerQueue] = []  # by number
+        self._by_key: dict[Any, ManagerQueue] = {}
+
+    def add(self, handle: ManagerQueue, category: str | None, short: str) -> None:
+        """One more queue."""
+        self.handles.append(handle)
+        self._by_key[short if category is None else (category, short)] = handle
+
+    def __getitem__(self, key: Any) -> ManagerQueue:
+        try:
+            return self._by_key[key]
+        except KeyError:
+            names = ["|".join(k) if isinstance(k, tuple) else k for k in self._by_key]
+            hint = nearest("|".join(map(str, key)) if isinstance(key, tuple) else str(key), names)
+            raise KeyError(f"no queue {key!r}{hint}; there are: {', '.join(names)}") from None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+
+class Mp:
+    """Spreads a generator's items, or a set of servers, over worker processes.
+
+    Making one starts no process and changes nothing outside it. One ``Mp`` runs one job: create queues, ``start``,
+    feed, ``wait``. As a context manager it waits at the end of the block, or kills the job when the block raises.
+    """
+
+    def __init__(self) -> None:
+        self._exchange = Exchange(QueueTable(), Ledger())
+        self._lock = self._exchange.lock
+        self._equipment = Equipment()
+        self._job: Job | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._pending: list[Feeder] = []  # begun before start
+        self._retrieved = False  # somebody was told the job's error
+        self._display: LineDisplay | None = None
+        self._early_results = Results(self._exchange, on_read=lambda _: None)
+        self.queues = Queues()
+        self.queue_cust_dict_std: dict[str, ManagerQueue] = {}
+        self.queue_cust_dict_cat: dict[str, dict[str, ManagerQueue]] = {}
+        self.queue_std_dict: dict[str, ManagerQueue] = {}  # 1.0's name for the default queues
+        self.kwargs_env: dict[str, Any] = {}  # 1.0's name for what start() was given
+        for queue in self._exchange.table:
+            handle = ManagerQueue(self._exchange, queue)
+            self.queues.add(handle, None, queue.short)
+            self.queue_std_dict[queue.short] = handle
+        self.mp_input_q, self.mp_output_q, self.mp_print_q, self.mp_info_q, self.mp_tools_q = self.queues.handles
+        self.mp_tools_q.on_put = self._put_tool
+        self.mp_print_q.on_put = self._put_print
+
+    # ---- queues
+
+    def queue_cust_dict_std_create(self, *wanted: Any) -> None:
+        """Create named queues: ``('blue_q_7', 3)`` flat, or any number of ``(name, maxsize)`` tuples.
+
+        Raises:
+            SettingsError (a ValueError): a name exists already; none of this call's queues is created.
+        """
+        self._create([(None, *row) for row in _rows(wanted, 2, "(name, maxsize)")])
+
+    def queue_cust_dict_category_create(self, *wanted: Any) -> None:
+        """Create queues in categories: flat, or any number of ``(category, name, maxsize)`` tuples. See above."""
+        self._create([(row[0], row[1], row[2]) for row in _rows(wanted, 3, "(category, name, maxsize)")])
+
+    def add_queue(self, name: str, maxsize: int = 0, category: str | None = None) -> ManagerQueue:
+        """Create one queue and return it. ``maxsize`` 0: no bound."""
+        return self._create([(category, name, maxsize)])[0]
+
+    def _create(self, wanted: list[Wanted]) -> list[ManagerQueue]:
+        with self._lock:
+            for category, name, _ in wanted:
+                self._equipment.refuse_taken(category or name, "queue")
+            made = self._exchange.table.create(wanted)
+            handles = []
+            for queue in made:
+                handle = ManagerQueue(self._exchange, queue)
+                self.queues.add(handle, queue.category, queue.short)
+                if queue.category is None:
+                    self.queue_cust_dict_std[queue.short] = handle
+                else:
+                    self.queue_cust_dict_cat.setdefault(queue.category, {})[queue.short] = handle
+                handles.append(handle)
+                if self._job is not None:
+                    self._job.crew.broadcast(encode(Kind.QUEUE, dumps(queue.row)))
+            return handles
+
+    @property
+    def q_name_id_lst(self) -> list[tuple[str, int, ManagerQueue]]:
+        """``(name, id, queue)`` of every queue, the default input queue first."""
+        return [(q.name, id(q), q) for q in self.queues.handles]
+
+    def find_queue(self, what: Any) -> tuple[str, int, ManagerQueue]:
+        """The tuple of ``q_name_id_lst`` for a name, an ``id()`` or a queue.
+
+        Raises:
+            KeyError: there is none; the nearest name is given.
+        """
+        for row in self.q_name_id_lst:
+            if what is row[2] or (isinstance(what, int) and what == row[1]) or what == row[0]:
+                return row
+        if isinstance(what, str):
+            handle = self.queues.handles[self._exchange.table.find(what).number]
+            return handle.name, id(handle), handle
+        raise KeyError(f"no queue with the id or reference {what!r}; there are: {', '.join(map(str, self.queues))}")
+
+    # ---- the job
+
+    def start(self, **settings: Any) -> None:
+        """Validate the settings, start the workers and the feeders that wait for them.
+
+        Settings are told from custom attributes by their names; the rest goes to the toolbox as it is.
+
+        Raises:
+            SettingsError: something does not fit; nothing was started.
+            WorkerStartError: a worker module is not there.
+        """
+        if self._job is not None:
+            raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
+        known, modules, custom = split(settings)
+        self._equipment.prepare(known, modules, custom, self._exchange.table)
+        self.kwargs_env = dict(settings)
+        self._display = LineDisplay(progress=known.INFO_ENABLE)
+        job = self._make_job(known, self._display)
+        self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
+        Result.result_dict = {}
+        watch_exit(self)
+        self._dispatcher.start()
+        self._display.start(self.snapshot)
+        for feeder in self._pending:
+            self._run_feeder(feeder)
+
+    def _make_job(self, settings: Settings, display: LineDisplay) -> Job:
+        with self._lock:
+            ledger = self._exchange.ledger
+            ledger.retries, ledger.crash_retries = settings.RETRIES, settings.CRASH_RETRIES
+            results = self._early_results
+            results.keep(
+                all_values=settings.RESULTS_STORE or settings.RESULTS_PRINT or settings.RESULTS_DICT_PRINT,
+                last=settings.window_chunks,
+            )
+            job = Job(
+                engine=make_engine(settings.ENGINE, settings.START_METHOD),
+                settings=settings,
+                exchange=self._exchange,
+                results=results,
+                listener=display,
+                setup=lambda slot, name: self._equipment.messages(slot, name, self._exchange.table),
+                clock=time.monotonic,
+            )
+            results.on_read = lambda number: job.room_made(job.table[number])
+            self._job = job
+            return job
+
+    def run_q_feeder(
+        self, generator: Iterable[Any] | None = None, input_q: Any = None, total: int | None = None
+    ) -> None:
+        """Feed an iterable into a queue, chunk by chunk, in a thread of its own. See :meth:`feed`."""
+        self.feed(generator, input_q, total)  # type: ignore[arg-type]  # None is refused there, with words
+
+    def feed(self, iterable: Iterable[Any], queue: Any = None, total: int | None = None) -> None:
+        """Feed an iterable into a queue (default: ``mp_input_q``), any number of times, before or after ``start``.
+
+        Args:
+            iterable: anything ``iter`` takes; read no further than the window allows.
+            queue: a queue, its name, or ``(category, name)``.
+            total: how many items to expect, for the display; ``len()`` is asked where there is one.
+
+        Raises:
+            SettingsError: no iterable, or no queue of this manager.
+            JobOver: the job has ended.
+        """
+        if total is not None:
+            check("INFO_THREAD_MAX", total)
+        handle = self._target(queue)
+        try:
+            iterator = iter(iterable)
+        except TypeError:
+            hint = "; call the generator function: generator=f()" if callable(iterable) else ""
+            raise SettingsError(f"generator={iterable!r} cannot be iterated{hint}") from None
+        if total is None and isinstance(iterable, Sized):
+            total = len(iterable)
+        feeder = Feeder(iterator, handle.number, total)
+        with self._lock:
+            if self._job is not None and self._exchange.feeding_over:
+                raise JobOver(f"queue {handle.name!r} cannot be fed: the job is over; feed before its workers return")
+            self._exchange.feeder_begins(self._exchange.table[handle.number])
+            if self._job is None:
+                self._pending.append(feeder)
+                return
+        self._run_feeder(feeder)
+
+    def _run_feeder(self, feeder: Feeder) -> None:
+        job = self._started()
+        job.feeders.append(feeder)
+        feeder.start(
+            Intake(job), job.table[feeder.queue].name, rows=job.settings.rows, exact=job.settings.NUM_ROWS is not None
+        )
+
+    def _target(self, queue: Any) -> ManagerQueue:
+        if queue is None:
+            return self.mp_input_q
+        handle = queue
+        if isinstance(queue, str | tuple):
+            handle = self.queues[queue]
+        if not any(handle is known for known in self.queues.handles):
+            raise SettingsError(f"input_q={queue!r} is no queue of this manager; use emp.queues[name]")
+        if handle.number and handle.number < len(DEFAULT_QUEUES):
+            raise SettingsError(f"queue {handle.name!r} has a task of its own and cannot be fed; use mp_input_q")
+        return handle  # type: ignore[no-any-return]
+
+    def share(self, name: str, obj: Any) -> None:
+        """Make `obj` ``toolbox.<name>`` in every worker. It is pickled once and sent once to each process.
+
+        What is shared after the start arrives ahead of all chunks that are handed out from then on.
+
+        Raises:
+            SettingsError: the name is taken, or is no name.
+            PayloadError: the object cannot be pickled.
+        """
+        with self._lock:
+            message = self._equipment.share(name, obj, self._exchange.table)
+            if self._job is not None:
+                self._job.crew.broadcast(message)
+
+    def _put_tool(self, obj: Any) -> bool:
+        payload = dumps(obj)
+        with self._lock:
+            if self._dispatcher is None:
+                self._equipment.tools.append(encode(Kind.TOOL, payload))
+            else:
+                self._dispatcher.messages.tool(payload)
+        return True
+
+    def _put_print(self, obj: Any) -> bool:
+        if self._display is None:
+            print(obj, flush=True)
+        else:
+            self._display.lines(str(obj), stderr=False)
+        return True
+
+    # ---- the end
+
+    def wait(self, timeout: float | None = None) -> Results:
+        """Wait until the job is over and return its results, or raise what stopped it.
+
+        Ctrl-C here kills the job; results so far are kept.
+
+        Raises:
+            TimeoutError: the job still runs after `timeout` seconds.
+            JobKilled: ``kill`` ended it.
+            Exception: what a worker's function or a generator raised, with the remote traceback as its cause.
+        """
+        job = self._started()
+        with self._lock:
+            self.results.release(threading.get_ident())
+            job.release_feeders()
+        try:
+            if not job.over.wait(timeout):
+                raise TimeoutError(f"the job still runs after {timeout:g} s: {self.results.summary()}")
+        except KeyboardInterrupt as interrupt:
+            self._retrieved = True
+            with contextlib.suppress(KeyboardInterrupt):  # a second one: no more waiting for the end of it
+                self.kill()
+                job.ended.wait(2.0)
+            shorten_traceback(interrupt, f"eisenmp: the job was ended; {self.results.summary()}")
+            raise
+        self._retrieved = True
+        if job.error is not None:
+            raise job.error
+        if job.killed:
+            raise JobKilled(f"the job was killed: {self.results.summary()}")
+        return self.results
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until every process is gone as well. False: not within `timeout` seconds."""
+        return self._started().ended.wait(timeout)
+
+    def stop(self) -> None:
+        """End the feeding; what is leased is finished, what is only queued is left unread."""
+        with self._lock:
+            self._started().stop()
+
+    def kill(self) -> None:
+        """End every process now. Results so far are kept."""
+        with self._lock:
+            job = self._started()
+            if not job.ended.is_set():
+                job.kill()
+
+    def __enter__(self) -> Mp:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._job is None:
+            return
+        if kind is not None:
+            self._retrieved = True  # the block's own exception is what the user sees
+            self.kill()
+            self.join()
+            return
+        try:
+            self.wait()
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            self.join()
+
+    @property
+    def results(self) -> Results:
+        """From queue name to that queue's outcomes; see :class:`eisenmp.results.Results`."""
+        return self._early_results
+
+    @property
+    def begin_proc_shutdown(self) -> bool:
+        """Whether the job is over: every entry function has returned."""
+        return self._job is not None and self._job.over.is_set()
+
+    @property
+    def proc_list(self) -> list[ProcessHandle]:
+        """The present process of each worker slot, after ``multiprocessing.Process``."""
+        if self._job is None:
+            return []
+        handles = self._job.crew.handles
+        return [handles[slot] for slot in sorted(handles)]
+
+    def snapshot(self) -> Snapshot:
+        """How the job stands now: feeders, workers, queues, counts."""
+        with self._lock:
+            info = self._dispatcher.messages.info if self._dispatcher is not None else {}
+            return take_snapshot(self._started(), info)
+
+    def _started(self) -> Job:
+        if self._job is None:
+            raise SettingsError("the job has not been started: call emp.start(worker_modules=[…], …) first")
+        return self._job
+
+    def _on_over(self) -> None:
+        """From the loop, when every entry function has returned: what is to be printed is printed."""
+        settings = self._started().settings
+        if self._display is not None:
+            self._display.stop()
+        if self.results.store:
+            Result.result_dict = self.results.as_dict()
+        print_results(self.results, settings)
+
+    def _leave(self, *, interrupted: bool) -> None:
+        """The interpreter ends: wait for workers that still run, as for threads; Ctrl-C ends them."""
+        job = self._started()
+        try:
+            if interrupted:
+                self.kill()
+            job.ended.wait()
+        except KeyboardInterrupt:
+            self.kill()
+            job.ended.wait(2.0)
+        if job.error is not None and not self._retrieved:
+            print(f"eisenmp: the job failed: {type(job.error).__name__}: {job.error}", file=sys.stderr)
+
+
+def _rows(wanted: tuple[Any, ...], size: int, shape: str) -> list[tuple[Any, ...]]:
+    """The rows of a create call, given flat or as tuples."""
+    if len(wanted) == size and not isinstance(wanted[0], tuple | list):
+        return [wanted]
+    for row in wanted:
+        if not isinstance(row, tuple | list) or len(row) != size:
+            raise SettingsError(f"queue {row!r} does not fit; allowed: {shape}, flat or any number of such tuples")
+    return [tuple(row) for row in wanted]

@@ -1,0 +1,102 @@
+"""The message desk of the dispatcher: what workers put by hand, ask and print. Runs under the job's lock."""
+
+from __future__ import annotations
+
+import pickle
+
+from eisenmp.constants import PERF_CURRENT_ETA, PERF_HEADER_ETA
+from eisenmp.crew import Worker
+from eisenmp.job import Job
+from eisenmp.payload import Payload, loads
+from eisenmp.queues import Message, Putter
+from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind, encode
+
+__all__ = ["MessageDesk"]
+
+
+class MessageDesk:
+    """Messages have no ticket: they are delivered once and never sent again.
+
+    Args:
+        job: the job.
+        tools: TOOL messages so far; new workers get them with their setup.
+    """
+
+    def __init__(self, job: Job, tools: list[list[Buffer]]) -> None:
+        self._job = job
+        self._tools = tools
+        self.info: dict[str, int] = {}
+
+    def put(self, worker: Worker, frame: Frame) -> None:
+        """A worker puts an object into a queue; with a request number it waits for room."""
+        job, request = self._job, frame.serial
+        queue = job.table[frame.queue]
+        if queue.category is None and queue.short == "mp_tools_q":
+            self.tool(frame.payload)
+            return
+        if queue.category is None and queue.short == "mp_info_q" and self._is_progress(frame.payload):
+            return
+        if not request:
+            job.exchange.add_message(queue, Message(frame.payload))
+            return
+
+        def accepted() -> None:
+            putter.live = False
+            job.engine.send(worker.number, encode(Kind.ACCEPTED, serial=request))
+
+        def too_late() -> None:
+            putter.live = False
+            job.engine.send(worker.number, encode(Kind.FULL, serial=request))
+
+        putter = Putter(worker.number, Message(frame.payload), accepted)
+        job.exchange.put(queue, putter)
+        if putter.live and frame.number >= 0:
+            job.exchange.at(job.clock() + frame.number, putter, too_late)
+
+    def tool(self, payload: Payload) -> None:
+        """Send a tool to every worker there is; those to come get it with their setup."""
+        self._tools.append(encode(Kind.TOOL, payload))
+        self._job.crew.broadcast(self._tools[-1])
+
+    def ask(self, worker: Worker, frame: Frame) -> None:
+        """How many entries a queue has; with a time to wait, not before there is one or the time is over."""
+        job = self._job
+        queue = None if frame.queue == ANY_QUEUE else job.table[frame.queue]
+
+        def ended() -> bool:
+            return queue is not None and (queue.drained or job.exchange.stopping)
+
+        def reply() -> None:
+            fill = len(queue.entries) if queue else 0
+            job.engine.send(
+                worker.number, encode(Kind.COUNT, serial=frame.serial, number=float(fill), flags=int(ended()))
+            )
+
+        if frame.number <= 0 or (queue is not None and queue.entries) or ended():
+            reply()
+        else:
+            job.exchange.at(job.clock() + frame.number, None, reply)
+
+    def printed(self, worker: Worker, frame: Frame) -> None:
+        """Whole lines for the manager's standard output, or its standard error."""
+        text = bytes(frame.body).decode("utf-8", "replace")
+        stderr = bool(frame.flags & 1)
+        self._job.later.append(lambda: self._job.listener.lines(text, stderr=stderr))
+
+    def log(self, worker: Worker, frame: Frame) -> None:
+        """A log record."""
+        fields = pickle.loads(frame.body)
+        self._job.later.append(lambda: self._job.listener.log(fields))
+
+    def _is_progress(self, payload: Payload) -> bool:
+        """``[PERF_HEADER_ETA + name, rows]`` feeds the display; anything else on mp_info_q is a message."""
+        try:
+            header, rows = loads(payload)
+        except Exception:
+            return False
+        for mark in (PERF_HEADER_ETA, PERF_CURRENT_ETA):
+            if isinstance(header, str) and header.startswith(mark) and isinstance(rows, int | float):
+                name = header[len(mark) :]
+                self.info[name] = self.info.get(name, 0) + int(rows)
+                return True
+        return False

@@ -1,0 +1,162 @@
+"""Named bounded queues, manager side: who holds what, who waits for what. Pure state, no I/O, no lock of its own.
+
+The dispatcher calls these under its lock. Users see a queue through :class:`eisenmp.handles.ManagerQueue` in the
+manager and :class:`eisenmp.worker.proxies.QueueProxy` in a worker.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from eisenmp.constants import DEFAULT_QUEUES, DEFAULT_SUFFIX
+from eisenmp.errors import SettingsError, nearest
+from eisenmp.ledger import Chunk
+from eisenmp.payload import Payload
+
+__all__ = ["Getter", "Message", "NamedQueue", "Putter", "QueueTable", "Row"]
+
+Row = tuple[int, str, str, str | None, int]  # number, full name, short name, category, maxsize
+
+
+@dataclass(slots=True)
+class Message:
+    """An object put by hand: no ticket, delivered once, never sent again."""
+
+    payload: Payload
+
+
+@dataclass(slots=True)
+class Getter:
+    """Somebody who waits for an entry. ``deliver`` gets the entry, or None for the end of the stream."""
+
+    worker: int | None  # None: a thread of the manager
+    deliver: Callable[[NamedQueue, Message | Chunk | None], None]
+    order: int = 0
+    live: bool = True
+
+
+@dataclass(slots=True)
+class Putter:
+    """Somebody who waits for room with a message in hand."""
+
+    worker: int | None
+    message: Message
+    accepted: Callable[[], None]
+    live: bool = True
+
+
+@dataclass(slots=True)
+class NamedQueue:
+    """One queue. ``maxsize`` 0 means no bound, as with ``queue.Queue``."""
+
+    number: int
+    name: str  # as in q_name_id_lst: 'blue_q_7', 'category|name', 'mp_input_q (default)'
+    short: str
+    category: str | None
+    maxsize: int
+    entries: deque[Message | Chunk] = field(default_factory=deque)
+    getters: deque[Getter] = field(default_factory=deque)
+    putters: deque[Putter] = field(default_factory=deque)
+    feeders_open: int = 0
+    feeders_seen: int = 0
+    touched: bool = False  # something was put by hand, once
+
+    @property
+    def row(self) -> Row:
+        """What a worker needs to know of the queue."""
+        return (self.number, self.name, self.short, self.category, self.maxsize)
+
+    @property
+    def full(self) -> bool:
+        return 0 < self.maxsize <= len(self.entries)
+
+    @property
+    def drained(self) -> bool:
+        """All its feeders are done and nothing is queued: a reader that asks now has reached the end."""
+        return self.feeders_seen > 0 and not self.feeders_open and not self.entries and not self.putters
+
+    def refill(self) -> None:
+        """Let waiting putters in as far as there is room."""
+        while self.putters and not self.full:
+            putter = self.putters.popleft()
+            if putter.live:
+                self.touched = True
+                self.entries.append(putter.message)
+                putter.accepted()
+
+    def waiting(self) -> list[Getter | Putter]:
+        """Everybody who waits here."""
+        return [*self.getters, *self.putters]
+
+    def next_getter(self) -> Getter | None:
+        """The reader that has waited longest here, still waiting."""
+        while self.getters and not self.getters[0].live:
+            self.getters.popleft()
+        return self.getters[0] if self.getters else None
+
+
+class QueueTable:
+    """All queues of a job, by number, by name and by category."""
+
+    def __init__(self) -> None:
+        self.rows: list[NamedQueue] = []
+        self.by_name: dict[str, NamedQueue] = {}
+        for name in DEFAULT_QUEUES:
+            self._append(name + DEFAULT_SUFFIX, name, None, 0)
+
+    def __iter__(self) -> Iterator[NamedQueue]:
+        return iter(self.rows)
+
+    def __getitem__(self, number: int) -> NamedQueue:
+        return self.rows[number]
+
+    def find(self, name: str) -> NamedQueue:
+        """The queue of that name, default queues also by their bare name."""
+        found = self.by_name.get(name) or self.by_name.get(name + DEFAULT_SUFFIX)
+        if found is None:
+            raise KeyError(f"no queue {name!r}{nearest(name, self.by_name)}; there are: {', '.join(self.by_name)}")
+        return found
+
+    def create(self, wanted: list[tuple[str | None, str, int]]) -> list[NamedQueue]:
+        """Create all queues of one call, (category, name, maxsize) each, or none of them.
+
+        Raises:
+            SettingsError (a ValueError): a name exists already or is given twice; a maxsize is no whole number.
+        """
+        seen = set(self.by_name)
+        for category, name, maxsize in wanted:
+            self._check(category, name, maxsize, seen)
+        return [
+            self._append(f"{category}|{name}" if category is not None else name, name, category, max(0, maxsize))
+            for category, name, maxsize in wanted
+        ]
+
+    def _check(self, category: Any, name: Any, maxsize: Any, seen: set[str]) -> None:
+        for what, text in (("name", name), ("category", category)):
+            if not (isinstance(text, str) and text) and not (what == "category" and text is None):
+                raise SettingsError(f"queue {what} {text!r} does not fit; allowed: a text that is not empty")
+        if not isinstance(maxsize, int) or isinstance(maxsize, bool):
+            raise SettingsError(f"queue {name!r}: maxsize={maxsize!r}; allowed: a whole number, 0 means no bound")
+        full = f"{category}|{name}" if category is not None else name
+        if full in seen or (category is None and name in DEFAULT_QUEUES):
+            raise SettingsError(f"a queue {full!r} exists already; none of this call's queues was created")
+        if (category or name) in self._first_names(not_category=category is None):
+            raise SettingsError(
+                f"{category or name!r} cannot be both a queue and a category: each is one attribute of the toolbox"
+            )
+        seen.add(full)
+
+    def _first_names(self, *, not_category: bool) -> set[str]:
+        """Toolbox names that a new queue (or, else, a new category) must not take."""
+        if not_category:
+            return {q.category for q in self.rows if q.category is not None}
+        return {q.short for q in self.rows if q.category is None}
+
+    def _append(self, full: str, short: str, category: str | None, maxsize: int) -> NamedQueue:
+        queue = NamedQueue(len(self.rows), full, short, category, maxsize)
+        self.rows.append(queue)
+        self.by_name[full] = queue
+        return queue

@@ -1,0 +1,417 @@
+"""Results in memory: states of all tickets, values where they are wanted.
+
+States come from the ledger and cost a few bytes a ticket. Values are kept as the pickled bytes that the worker sent,
+opened in the thread that reads them: all of them with ``RESULTS_STORE``, else those that a reader has not yet taken,
+and while there is no reader yet, the last few.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from eisenmp.errors import ResultsError
+from eisenmp.exchange import Exchange
+from eisenmp.ledger import State
+from eisenmp.payload import Payload, loads, loads_error
+from eisenmp.queues import NamedQueue
+
+__all__ = ["Closing", "Outcome", "OutcomeReader", "QueueResults", "Record", "Results"]
+
+_ENDED = (State.DONE, State.FAILED, State.SET_ASIDE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one ticket.
+
+    Attributes:
+        queue: name of the queue, as in ``q_name_id_lst``.
+        ticket: serial number in that queue, from 0.
+        value: the result; None where there is none.
+        error: the exception of a failed ticket; ``CrashError`` of one set aside.
+        attempts: how often a worker began it.
+        slot: ``START_SEQUENCE_NUM`` of the worker that ended it, -1: no worker did.
+        seconds: how long that worker took.
+        state: ``'done'``, ``'failed'``, ``'set aside'``, ``'unread'``; before that ``'queued'``, ``'leased'``.
+    """
+
+    queue: str
+    ticket: int
+    value: Any = None
+    error: BaseException | None = None
+    attempts: int = 1
+    slot: int = -1
+    seconds: float = 0.0
+    state: str = "done"
+
+
+@dataclass(slots=True)
+class Record:
+    """The pickled part of an outcome: a value, or an error as bytes or as itself."""
+
+    queue: int
+    serial: int
+    value: Payload | None = None
+    error: Payload | BaseException | None = None
+
+
+class Closing(dict[int, Any]):
+    """What workers put under a closing header, by slot (the last one of each). ``all``: (queue, slot, value) each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[tuple[str, int, Any]] = []
+
+
+class Results(Mapping[str, "QueueResults"]):
+    """From queue name to that queue's outcomes. ``answer`` is what ``stop_job`` was given."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        on_read: Callable[[int], None],
+    ) -> None:
+        self.closing = Closing()
+        self.answer: Any = None
+        self.over = False
+        self.error: BaseException | None = None
+        self.cond = threading.Condition(exchange.lock)
+        self.table = exchange.table
+        self.ledger = exchange.ledger
+        self.store = False
+        self.on_read = on_read
+        self._keep = 0
+        self.records: dict[int, dict[int, Record]] = {}  # with RESULTS_STORE: all; else failures only
+        self._recent: deque[Record] = deque()
+        self._dropped = 0
+        self._readers: weakref.WeakSet[OutcomeReader] = weakref.WeakSet()
+
+    def keep(self, *, all_values: bool, last: int) -> None:
+        """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
+        self.store = all_values
+        self._keep = last
+
+    # ---- the mapping
+
+    def __getitem__(self, name: str) -> QueueResults:
+        try:
+            return QueueResults(self, self.table.find(name))
+        except KeyError as error:
+            raise KeyError(error.args[0]) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([q.name for q in self.table if self._tickets(q)])
+
+    def __len__(self) -> int:
+        return sum(1 for q in self.table if self._tickets(q))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in list(self)
+
+    def __repr__(self) -> str:
+        return f"<results: {self.summary()}>"
+
+    def _tickets(self, queue: NamedQueue) -> int:
+        track = self.ledger.tracks.get(queue.number)
+        return len(track) if track else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every ticket of every queue is done."""
+        return all(results.complete for results in self.values())
+
+    def summary(self) -> str:
+        """How the tickets of each queue stand, in words."""
+        return "; ".join(results.summary() for results in self.values()) or "no tickets"
+
+    def as_dict(self) -> dict[str, list[tuple[int, Any]]]:
+        """``{queue name: [(ticket, result), …]}`` of all tickets that are done and whose value was kept."""
+        return {
+            name: [(o.ticket, o.value) for o in results if o.state == "done"] if self.store else []
+            for name, results in self.items()
+        }
+
+    def outcomes(self, ordered: bool = False) -> OutcomeReader:
+        """Iterate over all outcomes as they come, while the job runs and after it.
+
+        The reader counts against the window from this call on: outcomes that it has not taken hold the feeders back.
+
+        Args:
+            ordered: in ticket order within each queue, instead of in the order they come.
+
+        Raises:
+            ResultsError: outcomes have come and gone before; keep them with ``RESULTS_STORE`` or call this earlier,
+                before ``start`` at best.
+        """
+        with self.cond:
+            if self._dropped:
+                raise ResultsError(
+                    f"{self._dropped} results were not kept before this reader came; call outcomes() before start(), "
+                    "or keep all results with RESULTS_STORE = True"
+                )
+            if self.store:
+                first = [record for records in self.records.values() for _, record in sorted(records.items())]
+            else:
+                first = list(self._recent)
+            reader = OutcomeReader(self, first, ordered=ordered)
+            self._readers.add(reader)
+            return reader
+
+    # ---- called by the dispatcher, under its lock
+
+    def record(self, record: Record) -> None:
+        """A ticket has its outcome."""
+        if self.store or record.error is not None:
+            self.records.setdefault(record.queue, {})[record.serial] = record
+        readers = [reader for reader in self._readers if reader.attached]
+        for reader in readers:
+            reader.give(record)
+        if readers:
+            self.cond.notify_all()
+        if not self.store and not (readers or self._readers):
+            self._recent.append(record)
+            if len(self._recent) > self._keep:
+                self._recent.popleft()
+                self._dropped += 1
+
+    def late_value(self, queue: int, serial: int, slot: int, value: Payload) -> None:
+        """A result that came after its ticket was answered: it counts, when the ticket has none yet."""
+        track = self.ledger.tracks.get(queue)
+        if track is None or serial >= len(track) or track.states[serial] != State.DONE or track.slots[serial] != slot:
+            return
+        if self.store:
+            record = self.records.setdefault(queue, {}).setdefault(serial, Record(queue, serial))
+            if record.value is None:
+                record.value = value
+
+    def unread_by(self, queue: int) -> int:
+        """Outcomes of a queue that the slowest reader has not taken."""
+        return max((reader.unread.get(queue, 0) for reader in self._readers if reader.holds_back), default=0)
+
+    def release(self, thread: int) -> None:
+        """That thread goes to wait for the job's end: readers that it owns no longer hold the feeders back."""
+        for reader in self._readers:
+            if reader.owner == thread:
+                reader.holds_back = False
+
+    def end(self, error: BaseException | None) -> None:
+        """No further outcome will come."""
+        self.over = True
+        self.error = error
+        self.cond.notify_all()
+
+    def read(self, queue: int) -> None:
+        """A reader has taken an outcome."""
+        self.on_read(queue)
+
+    def outcome(self, record: Record, *, state: int | None = None) -> Outcome:
+        """Open a record."""
+        track = self.ledger.tracks[record.queue]
+        at = record.serial
+        name = self.table[record.queue].name
+        error = record.error
+        if isinstance(error, tuple):
+            error = loads_error(error)
+        value = None
+        failed_open: BaseException | None = None
+        if record.value is not None and error is None:
+            try:
+                value = loads(record.value)
+            except Exception as reason:
+                failed_open = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
+                failed_open.__cause__ = reason
+        return Outcome(
+            queue=name,
+            ticket=at,
+            value=value,
+            error=error or failed_open,
+            attempts=track.attempts.get(at, 1),
+            slot=track.slots[at],
+            seconds=track.seconds[at],
+            state=State.NAMES[track.states[at] if state is None else state],
+        )
+
+
+class QueueResults(Sequence[Outcome]):
+    """The outcomes of one queue in ticket order; tells also what failed, is missing, or was never read."""
+
+    def __init__(self, results: Results, queue: NamedQueue) -> None:
+        self._results = results
+        self._queue = queue
+        self._track = results.ledger.track(queue.number)
+
+    def __len__(self) -> int:
+        return len(self._track)
+
+    @overload
+    def __getitem__(self, at: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Outcome]: ...
+    def __getitem__(self, at: int | slice) -> Outcome | list[Outcome]:
+        if isinstance(at, slice):
+            return [self[n] for n in range(*at.indices(len(self)))]
+        if at < 0:
+            at += len(self)
+        if not 0 <= at < len(self):
+            raise IndexError(f"ticket {at} of queue {self._queue.name!r}; there are {len(self)}")
+        record = self._results.records.get(self._queue.number, {}).get(at)
+        return self._results.outcome(record or Record(self._queue.number, at))
+
+    def __repr__(self) -> str:
+        return f"<results: {self.summary()}>"
+
+    def _in_state(self, *states: int) -> list[int]:
+        return [n for n, state in enumerate(self._track.states) if state in states]
+
+    @property
+    def done(self) -> list[int]:
+        """Tickets with a result."""
+        return self._in_state(State.DONE)
+
+    @property
+    def failed(self) -> list[int]:
+        """Tickets that ended in an exception."""
+        return self._in_state(State.FAILED)
+
+    @property
+    def set_aside(self) -> list[int]:
+        """Tickets whose worker died each time."""
+        return self._in_state(State.SET_ASIDE)
+
+    @property
+    def unread(self) -> list[int]:
+        """Tickets that nobody took, or nobody has taken yet."""
+        return self._in_state(State.UNREAD, State.QUEUED)
+
+    @property
+    def missing(self) -> list[int]:
+        """Tickets that a worker holds or held without an answer, and those nobody took."""
+        return self._in_state(State.LEASED, State.QUEUED, State.UNREAD)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every ticket is done."""
+        return self._track.counts[State.DONE] == len(self._track)
+
+    def values(self) -> list[Any]:
+        """The results of all tickets in ticket order.
+
+        Raises:
+            ResultsError: results were not kept, or a ticket has none.
+        """
+        if not self._results.store and len(self):
+            raise ResultsError("results were not kept: set RESULTS_STORE = True, or read results.outcomes()")
+        if not self.complete:
+            raise ResultsError(f"not every ticket has a result: {self.summary()}")
+        return [outcome.value for outcome in self]
+
+    def summary(self) -> str:
+        """How the tickets stand, in words."""
+        name = self._queue.name
+        if self.complete:
+            return f"{name}: all {len(self)} tickets done"
+        counts = [
+            f"{count} {State.NAMES[state]} ({_ranges(self._in_state(state))})"
+            for state, count in enumerate(self._track.counts)
+            if count and state != State.DONE
+        ]
+        return f"{name}: {self._track.counts[State.DONE]} of {len(self)} tickets done, {', '.join(counts)}"
+
+
+class OutcomeReader(Iterator[Outcome]):
+    """Iterates over outcomes as they come. ``close`` it, or drop it, to let the job go on without a reader."""
+
+    def __init__(self, results: Results, first: list[Record], *, ordered: bool) -> None:
+        self._results = results
+        self._ordered = ordered
+        self._ready: deque[Record] = deque()
+        self._early: dict[int, dict[int, Record]] = {}
+        self._next: dict[int, int] = {}
+        self.unread: dict[int, int] = {}
+        self.attached = True
+        self.holds_back = True
+        self.owner = threading.get_ident()
+        for record in first:
+            self.give(record)
+
+    def __iter__(self) -> OutcomeReader:
+        return self
+
+    def __next__(self) -> Outcome:
+        results = self._results
+        with results.cond:
+            self.owner = threading.get_ident()
+            self.holds_back = self.attached
+            while not self._ready:
+                if not self.attached:
+                    raise StopIteration
+                if results.over:
+                    self._skip_gaps()
+                    if self._ready:
+                        break
+                    self.attached = False
+                    if results.error is not None:
+                        raise results.error
+                    raise StopIteration
+                results.cond.wait()
+            record = self._ready.popleft()
+            self.unread[record.queue] -= 1
+            results.read(record.queue)
+        return results.outcome(record)
+
+    def give(self, record: Record) -> None:
+        """One more outcome, from the dispatcher."""
+        queue = record.queue
+        self.unread[queue] = self.unread.get(queue, 0) + 1
+        if not self._ordered:
+            self._ready.append(record)
+            return
+        early = self._early.setdefault(queue, {})
+        early[record.serial] = record
+        at = self._next.get(queue, 0)
+        while at in early:
+            self._ready.append(early.pop(at))
+            at += 1
+        self._next[queue] = at
+
+    def _skip_gaps(self) -> None:
+        """The job is over: what waits for elders that will never come is due now."""
+        for early in self._early.values():
+            self._ready.extend([early.pop(serial) for serial in sorted(early)])
+
+    def close(self) -> None:
+        """Read no further."""
+        with self._results.cond:
+            self.attached = self.holds_back = False
+            self._ready.clear()
+            self._early.clear()
+            for queue in list(self.unread):
+                self.unread[queue] = 0
+                self._results.read(queue)
+            self._results.cond.notify_all()
+
+    def __enter__(self) -> OutcomeReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _ranges(numbers: list[int], most: int = 6) -> str:
+    """``0-3, 7, 9-11, …``"""
+    parts: list[str] = []
+    start = None
+    for at, number in enumerate(numbers):
+        if start is None:
+            start = number
+        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
+            parts.append(str(start) if start == number else f"{start}-{number}")
+            start = None
+        if len(parts) > most:
+            return ", ".join(parts[:most]) + ", …"
+    return ", ".join(parts)

@@ -1,0 +1,225 @@
+"""The settings of a job: frozen, validated before any process starts.
+
+:func:`split` takes everything the user handed to ``start`` and parts it into known settings, the worker modules and
+the custom attributes that go to the toolbox.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from eisenmp.errors import SettingsError, nearest
+
+__all__ = ["ALIASES", "ModuleSpec", "Settings", "split", "usable_cores"]
+
+ALIASES: Final = {"PROCS_MAX": "NUM_PROCS", "ROWS_MAX": "NUM_ROWS"}  # names of eisenmp 1.0
+LATER: Final = {
+    "JOB": "the job file",
+    "DASHBOARD": "the live page",
+    "MAX_WORKER_MEMORY": "the memory limit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    """One entry of ``worker_modules``: where the module is and which function of it is the entry."""
+
+    path: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """SPEC's table of settings. ``None`` means the default that the comment names."""
+
+    NUM_PROCS: int | None = None  # one per usable core
+    NUM_ROWS: int | None = None  # 1000 items, fewer where items are large
+    START_METHOD: str = "spawn"
+    RESULTS_STORE: bool = False
+    RESULTS_PRINT: bool = False
+    RESULTS_DICT_PRINT: bool = False
+    RESULT_LABEL: str = "eisenmp results"
+    WORKER_CALL: str = "toolbox"
+    ON_ERROR: str = "raise"
+    RETRIES: int = 0
+    CRASH_RETRIES: int = 2
+    CHUNK_TIMEOUT: float | None = None  # none
+    MAX_CHUNKS_PER_WORKER: int | None = None  # no limit
+    BUFFER_CHUNKS: int | None = None  # 4 a worker
+    BUFFER_BYTES: int | None = None  # 256 MiB
+    INFO_ENABLE: bool = False
+    INFO_THREAD_MAX: int | None = None  # unknown
+    ENGINE: str = "local"
+    ENGINE_ADDRESS: str | None = None
+
+    @property
+    def procs(self) -> int:
+        """Worker processes, resolved."""
+        return self.NUM_PROCS or usable_cores()
+
+    @property
+    def rows(self) -> int:
+        """Items in a chunk, resolved."""
+        return self.NUM_ROWS or 1000
+
+    @property
+    def window_chunks(self) -> int:
+        """Chunks of one queue that may be queued, running or finished but unread, resolved."""
+        return self.BUFFER_CHUNKS or 4 * self.procs
+
+    @property
+    def window_bytes(self) -> int:
+        """The same in bytes, resolved."""
+        return self.BUFFER_BYTES or 256 << 20
+
+
+def usable_cores() -> int:
+    """Cores this process may use: affinity and the cgroup's quota count. At least 1."""
+    if hasattr(os, "process_cpu_count"):
+        cores = os.process_cpu_count() or 1
+    elif hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, quota) if quota else cores)
+
+
+def _cgroup_quota() -> int | None:
+    """Whole cores of the cgroup's CPU quota, rounded up; None where there is none."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # cgroup v2
+            quota, period = file.read().split()[:2]
+    except (OSError, ValueError):
+        try:
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", encoding="ascii") as file:
+                quota = file.read().strip()
+            with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us", encoding="ascii") as file:
+                period = file.read().strip()
+        except OSError:
+            return None
+    if quota in ("max", "-1") or not quota.isdecimal() or not period.isdecimal() or period == "0":
+        return None
+    return -(-int(quota) // int(period))
+
+
+def _whole(low: int, none: bool) -> tuple[str, Callable[[Any], bool]]:
+    def fits(value: Any) -> bool:
+        if value is None:
+            return none
+        return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+    return f"a whole number from {low} on" + (" or None" if none else ""), fits
+
+
+def _one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
+    return "one of " + ", ".join(repr(n) for n in names), lambda value: value in names
+
+
+_FLAG: Final = ("True or False", lambda value: isinstance(value, bool) or value in (0, 1))
+_TEXT: Final = ("a text", lambda value: isinstance(value, str))
+_SECONDS: Final = (
+    "a number of seconds above 0 or None",
+    lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0),
+)
+
+_ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    "NUM_PROCS": _whole(1, True),
+    "NUM_ROWS": _whole(1, True),
+    "START_METHOD": _one_of("spawn", "forkserver", "fork"),
+    "RESULTS_STORE": _FLAG,
+    "RESULTS_PRINT": _FLAG,
+    "RESULTS_DICT_PRINT": _FLAG,
+    "RESULT_LABEL": _TEXT,
+    "WORKER_CALL": _one_of("toolbox", "chunk", "item"),
+    "ON_ERROR": _one_of("raise", "skip"),
+    "RETRIES": _whole(0, False),
+    "CRASH_RETRIES": _whole(0, False),
+    "CHUNK_TIMEOUT": _SECONDS,
+    "MAX_CHUNKS_PER_WORKER": _whole(1, True),
+    "BUFFER_CHUNKS": _whole(1, True),
+    "BUFFER_BYTES": _whole(1, True),
+    "INFO_ENABLE": _FLAG,
+    "INFO_THREAD_MAX": _whole(1, True),
+    "ENGINE": _one_of("local", "inline"),
+    "ENGINE_ADDRESS": ("None with the engines 'local' and 'inline'", lambda value: value is None),
+}
+
+
+def split(given: Mapping[str, Any]) -> tuple[Settings, list[ModuleSpec], dict[str, Any]]:
+    """Part what ``start`` was given: (settings, worker modules in the user's order, attributes for the toolbox).
+
+    Raises:
+        SettingsError: a known setting with a bad value, a name in capitals that is nearly one, no worker module.
+    """
+    known = {f.name for f in fields(Settings)}
+    settings: dict[str, Any] = {}
+    custom: dict[str, Any] = {}
+    for key, value in given.items():
+        name = ALIASES.get(key, key)
+        if name in known:
+            if name in settings:
+                raise SettingsError(f"{key} and {name} are the same setting, given twice")
+            check(name, value)
+            settings[name] = value
+        elif name in LATER and value is not None:
+            raise SettingsError(f"{name}={value!r}: {LATER[name]} is not part of this version; allowed: None")
+        elif name not in LATER and name != "worker_modules":
+            _refuse_near_miss(name, known)
+            custom[name] = value
+    return Settings(**settings), _modules(given.get("worker_modules")), custom
+
+
+def check(name: str, value: Any) -> None:
+    """Raise SettingsError unless `value` fits the setting `name`."""
+    allowed, fits = _ALLOWED[name]
+    try:
+        good = fits(value)
+    except Exception:  # an array, say, whose comparison has no truth value
+        good = False
+    if not good:
+        raise SettingsError(f"{name}={value!r} does not fit; allowed: {allowed}")
+
+
+def _refuse_near_miss(name: str, known: set[str]) -> None:
+    from difflib import get_close_matches
+
+    if not name.isupper():
+        return
+    close = get_close_matches(name, [*sorted(known), *ALIASES, *LATER], n=1, cutoff=0.85)
+    if close:
+        raise SettingsError(
+            f"unknown setting {name}: did you mean {close[0]!r}? (a custom toolbox attribute needs another name)"
+        )
+
+
+def _modules(given: Any) -> list[ModuleSpec]:
+    example = "[{'WORKER_PATH': 'worker.py', 'WORKER_REF': 'worker_entrance'}]"
+    if not given:
+        raise SettingsError(f"worker_modules={given!r}: at least one worker module is needed, such as {example}")
+    if isinstance(given, Mapping):
+        given = [given]
+    if not isinstance(given, list | tuple):
+        raise SettingsError(f"worker_modules={given!r} does not fit; allowed: a list such as {example}")
+    return [_module(entry, at) for at, entry in enumerate(given)]
+
+
+def _module(entry: Any, at: int) -> ModuleSpec:
+    if not isinstance(entry, Mapping):
+        raise SettingsError(f"worker_modules[{at}]={entry!r}: a dict with WORKER_PATH and WORKER_REF is needed")
+    lower = {str(key).lower(): value for key, value in entry.items()}
+    for key in ("worker_path", "worker_ref"):
+        if key not in lower:
+            hint = nearest(key, lower)
+            raise SettingsError(f"worker_modules[{at}] has no {key.upper()}{hint}; given: {', '.join(map(str, entry))}")
+    path, ref = lower["worker_path"], lower["worker_ref"]
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if not isinstance(path, str) or not path:
+        raise SettingsError(f"worker_modules[{at}]: WORKER_PATH={path!r}; a path or a dotted module name is needed")
+    if not isinstance(ref, str) or not ref:
+        raise SettingsError(f"worker_modules[{at}]: WORKER_REF={ref!r}; the name of a function is needed")
+    return ModuleSpec(path, ref)

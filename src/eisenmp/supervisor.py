@@ -1,0 +1,166 @@
+"""The supervisor: what is to be done about each worker slot. Pure: events and a clock go in, decisions come out.
+
+A slot is a worker's stable place (``START_SEQUENCE_NUM``); the process in it changes when one dies. A worker that dies
+is replaced at once. Deaths that nothing else bounds make the next start wait, twice as long each time: those before
+the worker is up (three in a row end the job) and those soon after it came up, with no ticket to blame and nothing
+answered (``fruitless_limit`` in a row end the job). So there is no respawn storm. Deaths over a ticket are bounded by
+``CRASH_RETRIES``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["EndJob", "Phase", "Restart", "Slot", "Supervisor"]
+
+
+class Phase:
+    """Where a slot stands."""
+
+    WAITING: Final = "waiting"  # for its (re)start
+    STARTING: Final = "starting"
+    UP: Final = "up"
+    RETURNED: Final = "returned"  # the entry function is done, the process may still live
+    GONE: Final = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Start a new process in the slot, not before the time `at`."""
+
+    slot: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndJob:
+    """The job cannot go on."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worker slot. ``worker`` is the number of its present process, unique over the job."""
+
+    number: int
+    phase: str = Phase.WAITING
+    worker: int = -1
+    restarts: int = 0
+    failed_starts: int = 0  # in a row
+    fruitless: int = 0  # early deaths in a row without an answer between
+    up_since: float = 0.0
+    last_exit: str = ""
+
+
+class Supervisor:
+    """Worker slots 0 … n-1 of one job.
+
+    Args:
+        slots: how many.
+        start_limit: failed starts in a row, in one slot, that end the job.
+        fruitless_limit: early deaths in a row, in one slot, without a single answer, that end the job.
+        early: seconds after coming up within which a death is early.
+        backoff: seconds before the second restart in a row; doubles up to `longest`.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        *,
+        start_limit: int = 3,
+        fruitless_limit: int = 10,
+        early: float = 1.0,
+        backoff: float = 0.05,
+        longest: float = 2.0,
+    ) -> None:
+        self.slots = [Slot(n) for n in range(slots)]
+        self.start_limit = start_limit
+        self.fruitless_limit = fruitless_limit
+        self.early = early
+        self.backoff = backoff
+        self.longest = longest
+        self.stopping = False
+        self._workers = 0
+
+    def started(self, slot: int) -> int:
+        """A process is being started in the slot; return its worker number."""
+        place = self.slots[slot]
+        place.phase = Phase.STARTING
+        place.worker = self._workers
+        self._workers += 1
+        return place.worker
+
+    def up(self, slot: int, now: float) -> None:
+        """The process has loaded its modules."""
+        place = self.slots[slot]
+        place.phase = Phase.UP
+        place.up_since = now
+        place.failed_starts = 0
+
+    def answered(self, slot: int) -> None:
+        """The process has answered a ticket: whatever happened before, this slot works."""
+        self.slots[slot].fruitless = 0
+
+    def returned(self, slot: int) -> None:
+        """Its entry function is done."""
+        self.slots[slot].phase = Phase.RETURNED
+
+    def stop(self) -> None:
+        """Nothing is restarted from now on."""
+        self.stopping = True
+
+    def down(self, slot: int, exit_text: str, now: float, *, needed: bool, blamed: bool) -> Restart | EndJob | None:
+        """The process is gone.
+
+        Args:
+            slot: whose.
+            exit_text: how it ended, in words.
+            now: the time.
+            needed: it had returned, but left work that a new process must do.
+            blamed: it was at work on a ticket, which bears the blame.
+
+        Returns:
+            What to do about it; None: nothing, the slot is finished.
+        """
+        place = self.slots[slot]
+        phase, place.phase = place.phase, Phase.GONE
+        place.last_exit = exit_text
+        if self.stopping or (phase == Phase.RETURNED and not needed):
+            return None
+        if phase == Phase.STARTING:
+            place.failed_starts += 1
+            if place.failed_starts >= self.start_limit:
+                return EndJob(
+                    f"worker slot {slot} failed to start {place.failed_starts} times in a row; "
+                    f"its process ended with {exit_text} while it loaded its modules"
+                )
+        elif not blamed and now - place.up_since < self.early:
+            place.fruitless += 1
+            if place.fruitless >= self.fruitless_limit:
+                return EndJob(
+                    f"worker slot {slot} died {place.fruitless} times in a row right after it came up; "
+                    f"its last process ended with {exit_text}"
+                )
+        place.phase = Phase.WAITING
+        place.restarts += 1
+        return Restart(slot, now + self._delay(place))
+
+    def retire(self, slot: int, now: float) -> Restart:
+        """The process leaves by agreement (it has done its number of chunks): the next one starts at once."""
+        place = self.slots[slot]
+        place.phase = Phase.WAITING
+        return Restart(slot, now)
+
+    def over(self) -> bool:
+        """Every entry function has returned, or its slot is given up."""
+        return all(place.phase in (Phase.RETURNED, Phase.GONE) for place in self.slots)
+
+    def gone(self) -> bool:
+        """No process is left and none is to come."""
+        return all(place.phase == Phase.GONE for place in self.slots)
+
+    def _delay(self, place: Slot) -> float:
+        row = max(place.failed_starts, place.fruitless)
+        return 0.0 if row <= 1 else min(self.longest, self.backoff * 2 ** (row - 2))

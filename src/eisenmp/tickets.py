@@ -1,0 +1,220 @@
+"""The ticket desk of the dispatcher: leases out, answers in. Runs under the job's lock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eisenmp.credit import History
+from eisenmp.crew import Worker
+from eisenmp.errors import CrashError, PayloadError, WorkerCallError
+from eisenmp.job import Job
+from eisenmp.ledger import Chunk
+from eisenmp.payload import Payload, loads, loads_error
+from eisenmp.queues import Getter, Message, NamedQueue
+from eisenmp.results import Record
+from eisenmp.wire import ANY_QUEUE, HAS_VALUE, Frame, Kind, encode
+
+__all__ = ["TicketDesk"]
+
+_NAME_AFTER: Final = 5.0  # seconds after which a worker that waits for nobody is named
+_CALL_FAILURES: Final = 3  # calls of one worker process that may fail without a ticket (ON_ERROR = 'skip')
+
+
+class TicketDesk:
+    """Hands out chunks and books what becomes of them."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._named: set[int] = set()
+        self._short: dict[tuple[int, int], tuple[Worker, NamedQueue]] = {}  # workers that may get more ahead
+
+    # ---- leases out
+
+    def get(self, worker: Worker, frame: Frame) -> None:
+        """A worker asks for the next entry of a queue, or of any queue that is fed."""
+        job, request = self._job, frame.serial
+
+        def deliver(queue: NamedQueue, entry: Message | Chunk | None) -> None:
+            if entry is None:
+                job.engine.send(worker.number, encode(Kind.END, queue=queue.number, serial=request))
+            elif isinstance(entry, Chunk):
+                self._lease(worker, entry, request)
+            else:
+                job.engine.send(worker.number, encode(Kind.MESSAGE, entry.payload, queue=queue.number, serial=request))
+
+        def too_late() -> None:
+            getter.live = False
+            job.engine.send(worker.number, encode(Kind.EMPTY, serial=request))
+
+        queue = None if frame.queue == ANY_QUEUE else job.table[frame.queue]
+        getter = Getter(worker.number, deliver)
+        job.exchange.get(queue, getter)
+        if not getter.live:
+            return
+        if frame.number >= 0:
+            job.exchange.at(job.clock() + frame.number, getter, too_late)
+        else:
+            job.exchange.at(job.clock() + _NAME_AFTER, getter, lambda: self._name_waiting(worker, queue))
+
+    def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
+        job = self._job
+        job.ledger.lease(chunk, worker.number, job.clock(), begun=request > 0)
+        job.engine.send(
+            worker.number,
+            encode(Kind.CHUNK, chunk.payload, queue=chunk.queue, serial=chunk.serial, number=float(request)),
+        )
+
+    def hand_ahead(self) -> None:
+        """Give workers whose chunks are short more of them than they asked for.
+
+        Done when all that came together is taken in, so that requests are served first.
+        """
+        job = self._job
+        short, self._short = self._short, {}
+        for worker, queue in short.values():
+            history = worker.histories.get(queue.number)
+            if history is None or worker.number not in job.crew.workers:
+                continue
+            allowance = history.allowance(len(queue.entries), job.settings.procs)
+            more = allowance - job.ledger.in_hand(worker.number, queue.number)
+            while more > 0 and (chunk := job.exchange.next_chunk(queue)) is not None:
+                self._lease(worker, chunk, 0)
+                more -= 1
+
+    def _name_waiting(self, worker: Worker, queue: NamedQueue | None) -> None:
+        """Say it once when a worker waits for something that nobody has ever provided."""
+        number = ANY_QUEUE if queue is None else queue.number
+        unfed = not (queue.feeders_seen or queue.touched) if queue else not self._job.feeders
+        if not unfed or number in self._named:
+            return
+        self._named.add(number)
+        where = f"queue {queue.name!r}, which nobody feeds" if queue else "a feeder: none was started"
+        self._job.news(f"{worker.name} has waited {_NAME_AFTER:g} s for {where} (run_q_feeder, or put)")
+
+    # ---- answers in
+
+    def answer(self, worker: Worker, frame: Frame) -> None:
+        """A ticket is answered, with its result or without."""
+        value = frame.payload if frame.flags & HAS_VALUE else None
+        if self.settle(worker, frame.queue, frame.serial, frame.number, value):
+            worker.histories.setdefault(frame.queue, History()).add(frame.number)
+            self._short[worker.number, frame.queue] = (worker, self._job.table[frame.queue])
+
+    def settle(self, worker: Worker, queue: int, serial: int, seconds: float, value: Payload | None) -> bool:
+        """Book a ticket as done: what was held for it becomes visible. False: the worker does not hold it."""
+        job = self._job
+        chunk = job.ledger.done(worker.number, queue, serial, worker.slot, seconds, job.clock())
+        if chunk is None:
+            return False
+        key = (queue, serial)
+        first = worker.results.pop(key, None)
+        job.results.record(Record(queue, serial, value=value if first is None else first))
+        for target, payload in worker.forwards.pop(key, ()):
+            job.exchange.add_message(job.table[target], Message(payload))
+        self._ended(worker, queue)
+        return True
+
+    def withdraw(self, worker: Worker) -> None:
+        """The worker has left in good order: what it had begun and still holds is answered, without a result."""
+        for chunk in list(self._job.ledger.held.get(worker.number, {}).values()):
+            if chunk.begun:
+                self.settle(worker, chunk.queue, chunk.serial, 0.0, None)
+
+    def _ended(self, worker: Worker, queue: int) -> None:
+        worker.answered += 1
+        self._job.crew.supervisor.answered(worker.slot)
+        self._job.room_made(self._job.table[queue])
+
+    def failed(self, worker: Worker, frame: Frame) -> None:
+        """A ticket's try, or a call without a ticket, ended in an exception."""
+        job = self._job
+        if frame.queue == ANY_QUEUE:
+            self._call_failed(worker, frame)
+            return
+        key = (frame.queue, frame.serial)
+        outcome = job.ledger.failed(worker.number, *key, worker.slot, frame.number, job.clock())
+        if outcome is None:
+            return
+        chunk, again = outcome
+        worker.results.pop(key, None)
+        worker.forwards.pop(key, None)
+        if again:
+            job.exchange.put_back([chunk])
+            return
+        job.results.record(Record(*key, error=frame.payload))
+        self._ended(worker, frame.queue)
+        if job.settings.ON_ERROR == "raise":
+            error = loads_error(frame.payload)
+            name = job.table[frame.queue].name
+            error.add_note(f"eisenmp: ticket _TID_{frame.serial} of queue {name!r}, in {worker.name}")
+            job.fail(error)
+
+    def _call_failed(self, worker: Worker, frame: Frame) -> None:
+        error = loads_error(frame.payload)
+        worker.call_failures += 1
+        if self._job.settings.ON_ERROR == "skip" and worker.call_failures < _CALL_FAILURES:
+            self._job.news(f"{worker.name}: {type(error).__name__}: {error} (no ticket was held)")
+            return
+        wrong = WorkerCallError(f"{worker.name} raised {type(error).__name__} while it held no ticket: {error}")
+        wrong.__cause__ = error
+        self._job.fail(wrong)
+
+    def set_aside(self, chunk: Chunk) -> None:
+        """A ticket whose worker died too often."""
+        job = self._job
+        queue = job.table[chunk.queue]
+        error = CrashError(queue.name, chunk.serial, chunk.exits)
+        job.results.record(Record(chunk.queue, chunk.serial, error=error))
+        job.room_made(queue)
+        job.news(str(error))
+
+    def give_back(self, worker: Worker, frame: Frame) -> None:
+        """The worker does not get to a chunk that was handed out ahead."""
+        chunk = self._job.ledger.given_back(worker.number, frame.queue, frame.serial)
+        if chunk is not None:
+            worker.histories.pop(frame.queue, None)  # it is no longer the worker that its history describes
+            self._job.exchange.put_back([chunk])
+
+    # ---- what goes with an answer
+
+    def result(self, worker: Worker, frame: Frame) -> None:
+        """A result: held until its ticket is answered, or late, when it was answered without one."""
+        key = (frame.queue, frame.serial)
+        if self._job.ledger.holding(worker.number, *key) is not None:
+            worker.results.setdefault(key, frame.payload)
+        else:
+            self._job.results.late_value(*key, worker.slot, frame.payload)
+
+    def forward(self, worker: Worker, frame: Frame) -> None:
+        """A message that is to be put when its ticket is answered."""
+        key = (int(frame.number), frame.serial)
+        if self._job.ledger.holding(worker.number, *key) is not None:
+            worker.forwards.setdefault(key, []).append((frame.queue, frame.payload))
+
+    def closing(self, worker: Worker, frame: Frame) -> None:
+        """Something under the closing header: counts when the worker has returned."""
+        worker.closing.append((frame.queue, frame.payload))
+
+    def flush_closing(self, worker: Worker) -> None:
+        """The worker has returned."""
+        job = self._job
+        for queue, payload in worker.closing:
+            try:
+                value = loads(payload)
+            except Exception as error:
+                job.fail(PayloadError(f"the closing value of {worker.name} cannot be unpickled here: {error!r}"))
+                continue
+            job.results.closing[worker.slot] = value
+            job.results.closing.all.append((job.table[queue].name, worker.slot, value))
+        worker.closing.clear()
+
+    def stop_job(self, worker: Worker, frame: Frame) -> None:
+        """First hit: the job has its answer."""
+        job = self._job
+        if job.exchange.stopping:
+            return  # somebody else was first
+        try:
+            job.results.answer = loads(frame.payload)
+        except Exception as error:
+            job.fail(PayloadError(f"the answer that {worker.name} gave to stop_job cannot be unpickled: {error!r}"))
+        job.stop()

@@ -1,0 +1,1 @@
+"""The import names of eisenmp 1.0, nothing else."""

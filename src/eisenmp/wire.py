@@ -1,0 +1,257 @@
+"""Messages between manager and worker, and their bytes.
+
+A message is a fixed header of 32 bytes, the lengths of its out-of-band buffers (8 bytes each), its body, its buffers::
+
+    kind u8 | flags u8 | buffers u16 | queue u32 | serial u64 | number f64 | body length u64
+
+The header always decodes without opening the payload: the manager passes the body on as it came and sends the very
+same bytes again when a worker dies. What `queue`, `serial` and `number` mean is said beside each kind below. Neither
+side ever unpickles anything to find out where a message ends or what it is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from eisenmp.errors import ProtocolError
+
+__all__ = [
+    "ANY_QUEUE",
+    "FOREVER",
+    "HAS_VALUE",
+    "HEAD_BYTES",
+    "Buffer",
+    "Decoder",
+    "Frame",
+    "Kind",
+    "encode",
+    "read_head",
+]
+
+Buffer = bytes | bytearray | memoryview
+
+ANY_QUEUE: Final = 0xFFFF_FFFF  # GET of a plain worker: from whichever queue has a feeder
+FOREVER: Final = -1.0  # a time-out that never comes
+
+
+class Kind:
+    """What a message is. Manager to worker below 64, worker to manager from 64 on."""
+
+    SETUP: Final = 1  # body: pickled dict, see worker/main.py
+    CHUNK: Final = 2  # queue, serial = ticket, number = request it answers, 0 = handed out ahead
+    MESSAGE: Final = 3  # queue, serial = request it answers; body: an object put by hand
+    END: Final = 4  # queue, serial = request: all feeders of the queue are done
+    EMPTY: Final = 5  # serial = request: nothing came in time
+    ACCEPTED: Final = 6  # serial = request: the object is in the queue
+    FULL: Final = 7  # serial = request: no room in time
+    COUNT: Final = 8  # serial = request, number = how many objects are in the queue
+    SHARE: Final = 9  # body: pickled (name, bytes of the object)
+    TOOL: Final = 10  # body: an object put into mp_tools_q
+    QUEUE: Final = 11  # body: pickled row of the queue table, for a queue made after the start
+    LAST_TO_WORKER: Final = 11
+
+    UP: Final = 64  # modules are loaded, the first call comes next; number = seconds since the process began
+    START_ERROR: Final = 65  # body: pickled (exception type, message, file, line, traceback)
+    GET: Final = 66  # queue, serial = request, number = time-out
+    PUT: Final = 67  # queue, serial = request (0: no answer wanted), number = time-out
+    RESULT: Final = 68  # queue, serial = ticket: the result, held until the answer
+    FORWARD: Final = 69  # queue = target, serial = ticket, number = queue of the ticket: held until the answer
+    ANSWER: Final = 70  # queue, serial = ticket, number = seconds; body (flag HAS_VALUE): the result
+    FAILED: Final = 71  # queue (ANY_QUEUE: no ticket), serial = ticket, number = seconds; body: see payload
+    GIVE_BACK: Final = 72  # queue, serial = ticket handed out ahead that the worker does not get to
+    ASK: Final = 73  # queue, serial = request, number = time to wait for the first object
+    PRINT: Final = 74  # flags: 1 = stderr; body: utf-8 text of whole lines
+    LOG: Final = 75  # body: pickled dict of a log record
+    RETURNED: Final = 76  # the entry function has returned something falsy
+    STOP_JOB: Final = 77  # body: the answer of the job
+    CLOSING: Final = 78  # queue; body: what was put under the closing header
+    FIRST_TO_MANAGER: Final = 64
+    LAST_TO_MANAGER: Final = 78
+
+
+HAS_VALUE: Final = 1
+
+_HEAD: Final = struct.Struct("<BBHIQdQ")
+HEAD_BYTES: Final = _HEAD.size
+_LENGTH: Final = struct.Struct("<Q")
+_MAX_BYTES: Final = 1 << 40  # nobody sends a tebibyte in one message; a length beyond it is noise
+_SMALL: Final = 64 << 10  # up to here a message is copied out of the receive buffer, beyond it gets its own memory
+_STEP: Final = 64 << 20  # memory for one message is claimed in such steps, as its bytes really arrive
+
+
+class Frame(NamedTuple):
+    """One decoded message. ``body`` and ``buffers`` own their memory."""
+
+    kind: int
+    flags: int
+    queue: int
+    serial: int
+    number: float
+    body: Buffer
+    buffers: tuple[Buffer, ...]
+
+    @property
+    def payload(self) -> tuple[Buffer, ...]:
+        """Body and out-of-band buffers, as :func:`eisenmp.payload.loads` takes them."""
+        return (self.body, *self.buffers)
+
+
+def encode(
+    kind: int,
+    payload: Sequence[Buffer] = (),
+    *,
+    queue: int = 0,
+    serial: int = 0,
+    number: float = 0.0,
+    flags: int = 0,
+) -> list[Buffer]:
+    """Return the pieces of one message, ready for ``sendmsg``. Large pieces are passed through uncopied."""
+    count = len(payload) - 1
+    if count < 0:
+        return [_HEAD.pack(kind, flags, 0, queue, serial, number, 0)]
+    body = payload[0]
+    head = _HEAD.pack(kind, flags, count, queue, serial, number, len(body))
+    if count:
+        if count > 0xFFFF:
+            raise ProtocolError(f"a message of {count} buffers; 65535 are allowed")
+        head += b"".join([_LENGTH.pack(memoryview(b).nbytes) for b in payload[1:]])
+        return [head, body, *payload[1:]]
+    if len(body) <= _SMALL:
+        return [head + body]
+    return [head, body]
+
+
+def read_head(head: bytes) -> tuple[int, int]:
+    """(kind, body length) of a message without out-of-band buffers, from its first ``HEAD_BYTES`` bytes."""
+    kind, _, count, _, _, _, length = _HEAD.unpack(head)
+    if count or length > _MAX_BYTES:
+        raise ProtocolError(f"a first message with {count} buffers and {length} bytes")
+    return kind, length
+
+
+class Decoder:
+    """Turns a stream of bytes into frames.
+
+    Receive into :meth:`room`, then call :meth:`advance` with the number of bytes that came. `first` and `last` are
+    the kinds this side accepts; anything else raises :class:`ProtocolError`, after which the stream is unusable.
+    """
+
+    def __init__(self, first: int, last: int, size: int = 256 << 10) -> None:
+        self._first = first
+        self._last = last
+        self._buf = bytearray(size)
+        self._view = memoryview(self._buf)
+        self._start = 0
+        self._stop = 0
+        self._large: _Large | None = None
+
+    def room(self) -> memoryview:
+        """Where the next bytes belong; never empty."""
+        if self._large is not None:
+            return self._large.room()
+        if self._start and len(self._buf) - self._stop < _SMALL:
+            rest = self._stop - self._start
+            self._buf[:rest] = bytes(self._view[self._start : self._stop])
+            self._start, self._stop = 0, rest
+        return self._view[self._stop :]
+
+    def advance(self, count: int) -> list[Frame]:
+        """`count` more bytes have come; return the frames that are complete now."""
+        frames: list[Frame] = []
+        if self._large is not None:
+            if not self._large.advance(count):
+                return frames
+            frames.append(self._large.frame())
+            self._large = None
+            return frames
+        self._stop += count
+        while self._stop - self._start >= HEAD_BYTES:
+            frame = self._next()
+            if frame is None:
+                break
+            frames.append(frame)
+        if self._start == self._stop:
+            self._start = self._stop = 0
+        return frames
+
+    def _next(self) -> Frame | None:
+        at = self._start
+        kind, flags, count, queue, serial, number, length = _HEAD.unpack_from(self._buf, at)
+        if not self._first <= kind <= self._last:
+            raise ProtocolError(f"message of kind {kind}; {self._first} to {self._last} are known here")
+        at += HEAD_BYTES
+        sizes = [length]
+        if count:
+            if self._stop - at < 8 * count:
+                self._grow(HEAD_BYTES + 8 * count)
+                return None
+            sizes += struct.unpack_from(f"<{count}Q", self._buf, at)
+            at += 8 * count
+        total = sum(sizes)
+        if total > _MAX_BYTES:
+            raise ProtocolError(f"message of {total} bytes; {_MAX_BYTES} are allowed")
+        head = (kind, flags, queue, serial, number)
+        if total > _SMALL:
+            have = min(self._stop - at, total)
+            self._large = _Large(head, sizes, self._view[at : at + have])
+            self._start = at + have
+            if self._large.missing:
+                return None
+            frame, self._large = self._large.frame(), None
+            return frame
+        if self._stop - at < total:
+            self._grow(at - self._start + total)
+            return None
+        pieces = []
+        for size in sizes:
+            pieces.append(bytes(self._view[at : at + size]))
+            at += size
+        self._start = at
+        return Frame(*head, pieces[0], tuple(pieces[1:]))
+
+    def _grow(self, need: int) -> None:
+        """Make sure that a small message of `need` bytes fits behind ``_start``."""
+        if need <= len(self._buf) - self._start:
+            return
+        rest = bytes(self._view[self._start : self._stop])
+        if need > len(self._buf):
+            self._buf = bytearray(need + _SMALL)
+            self._view = memoryview(self._buf)
+        self._buf[: len(rest)] = rest
+        self._start, self._stop = 0, len(rest)
+
+
+class _Large:
+    """A message that is received straight into memory of its own."""
+
+    def __init__(self, head: tuple[int, int, int, int, float], sizes: list[int], begin: memoryview) -> None:
+        self._head = head
+        self._sizes = sizes
+        self._total = sum(sizes)
+        self._mem = bytearray(min(self._total, max(_STEP, len(begin))))
+        self._mem[: len(begin)] = begin
+        self._have = len(begin)
+
+    @property
+    def missing(self) -> int:
+        return self._total - self._have
+
+    def room(self) -> memoryview:
+        if self._have == len(self._mem):
+            self._mem += bytes(min(self._total, 2 * self._have) - self._have)
+        return memoryview(self._mem)[self._have :]
+
+    def advance(self, count: int) -> bool:
+        self._have += count
+        return not self.missing
+
+    def frame(self) -> Frame:
+        view = memoryview(self._mem)
+        pieces = []
+        at = 0
+        for size in self._sizes:
+            pieces.append(view[at : at + size])
+            at += size
+        return Frame(*self._head, pieces[0], tuple(pieces[1:]))

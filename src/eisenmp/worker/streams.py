@@ -1,0 +1,101 @@
+"""``print`` and ``logging`` of a worker, sent to the manager: whole lines, whole records."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from eisenmp.wire import Kind, encode
+from eisenmp.worker.inbox import Inbox
+
+__all__ = ["LineStream", "redirect", "redirect_logging"]
+
+
+class LineStream(io.TextIOBase):
+    """Stands in for ``sys.stdout`` or ``sys.stderr``: a line goes to the manager when it is complete.
+
+    Each thread has a line of its own in the making, so that lines of several threads do not mix.
+    """
+
+    def __init__(self, inbox: Inbox, fd: int) -> None:
+        self._inbox = inbox
+        self._fd = fd
+        self._parts: dict[int, str] = {}
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        """Keep what is no whole line yet, send the rest."""
+        me = threading.get_ident()
+        whole, newline, rest = (self._parts.pop(me, "") + text).rpartition("\n")
+        if rest:
+            self._parts[me] = rest
+        if newline:
+            self._send(whole)
+        return len(text)
+
+    def finish(self) -> None:
+        """Send what never got its line end."""
+        for me in list(self._parts):
+            self._send(self._parts.pop(me))
+
+    def _send(self, lines: str) -> None:
+        body = lines.encode("utf-8", "backslashreplace")
+        self._inbox.channel.send(encode(Kind.PRINT, (body,), flags=int(self._fd == 2)))
+
+
+def redirect(inbox: Inbox) -> tuple[LineStream, LineStream]:
+    """Send what this process prints to the manager."""
+    out, err = LineStream(inbox, 1), LineStream(inbox, 2)
+    sys.stdout, sys.stderr = out, err
+    return out, err
+
+
+class _ToManager(logging.Handler):
+    def __init__(self, inbox: Inbox, identity: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._inbox = inbox
+        self._identity = dict(identity)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            lease = self._inbox.newest()
+            fields = {k: v for k, v in record.__dict__.items() if k not in ("args", "exc_info", "msg", "exc_text")}
+            fields.update(self._identity, msg=record.getMessage(), args=None, exc_info=None)
+            fields["exc_text"] = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+            fields["ticket"] = None if lease is None else lease.serial
+            try:
+                body = pickle.dumps(fields)
+            except Exception:  # an `extra` that cannot travel: say it as text
+                body = pickle.dumps({k: v if isinstance(v, int | float | None) else str(v) for k, v in fields.items()})
+            self._inbox.channel.send(encode(Kind.LOG, (body,)))
+        except Exception:
+            self.handleError(record)
+
+
+def redirect_logging(inbox: Inbox, levels: Mapping[str, int], identity: Mapping[str, Any]) -> None:
+    """Send log records to the manager's loggers, at the levels that are set there."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)  # by fork the manager's own handlers came along
+    for name, level in levels.items():
+        logging.getLogger(name or None).setLevel(level)
+    root.addHandler(_ToManager(inbox, {"worker": identity["name"], "slot": identity["slot"], "pid": os.getpid()}))
+    logging.captureWarnings(False)
