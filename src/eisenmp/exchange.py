@@ -7,11 +7,11 @@ Everything here runs under the job's lock. What is to be done with an entry is t
 from __future__ import annotations
 
 import heapq
-import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 
+from eisenmp.guard import Guard
 from eisenmp.ledger import Chunk, Ledger
 from eisenmp.queues import Getter, Message, NamedQueue, Putter, QueueTable
 
@@ -32,7 +32,7 @@ class Exchange:
     def __init__(self, table: QueueTable, ledger: Ledger) -> None:
         self.table = table
         self.ledger = ledger
-        self.lock = threading.RLock()
+        self.lock = Guard()
         self.on_room: Callable[[NamedQueue], None] = lambda _: None
         self.any_getters: deque[Getter] = deque()
         self.feeding_over = False

@@ -60,7 +60,7 @@ class ManagerQueue:
             if not self._queue.maxsize:
                 exchange.add_message(self._queue, message)
                 return
-            cond = threading.Condition(exchange.lock)
+            cond = exchange.lock.condition()
             putter = Putter(None, message, lambda: self._settle(putter, cond))
             exchange.put(self._queue, putter)
             if not cond.wait_for(lambda: not putter.live, timeout if block else 0):
@@ -88,7 +88,7 @@ class ManagerQueue:
         exchange = self._exchange
         got: list[Message | Chunk | None] = []
         with exchange.lock:
-            cond = threading.Condition(exchange.lock)
+            cond = exchange.lock.condition()
 
             def deliver(_: NamedQueue, entry: Message | Chunk | None) -> None:
                 got.append(entry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from eisenmp.errors import PayloadError
 from eisenmp.feeder import Feeder
 from eisenmp.job import Job
@@ -22,23 +24,14 @@ class Intake:
         job = self._job
         with job.lock:
             queue = job.table[feeder.queue]
-            room = job.room(queue)
-            while not job.exchange.feeding_over:
-                if self._has_room(queue):
-                    return True
-                room.wait()
-            return False
+            return self._await(queue, lambda: self._has_room(queue))
 
     def add_chunk(self, feeder: Feeder, items: int, payload: Payload, size: int) -> bool:
         job = self._job
         with job.lock:
             queue = job.table[feeder.queue]
-            room = job.room(queue)
-            while not job.exchange.feeding_over:
-                # several feeders of one queue may have seen the same room; its bytes are known only now
-                if self._has_room(queue) and self._has_bytes(queue, size):
-                    break
-                room.wait()
+            # several feeders of one queue may have seen the same room; its bytes are known only now
+            self._await(queue, lambda: self._has_room(queue) and self._has_bytes(queue, size))
             chunk = job.ledger.add(queue.number, items, payload, size)
             if job.exchange.feeding_over:
                 job.ledger.unread(chunk)
@@ -64,12 +57,21 @@ class Intake:
                 job.spoil(error)
             job.exchange.feeder_ends(job.table[feeder.queue])
 
-    def _has_room(self, queue: NamedQueue) -> bool:
+    def _await(self, queue: NamedQueue, ready: Callable[[], bool]) -> bool:
+        """Wait until `ready`; False: the feeding is over."""
         job = self._job
-        if queue.full:
+        job.feeders_waiting += 1
+        try:
+            while not job.exchange.feeding_over:
+                if ready():
+                    return True
+                job.room(queue).wait()
             return False
-        track = job.ledger.track(queue.number)
-        return len(track.live) + job.results.unread_by(queue.number) < job.settings.window_chunks
+        finally:
+            job.feeders_waiting -= 1
+
+    def _has_room(self, queue: NamedQueue) -> bool:
+        return not queue.full and self._job.fill(queue) < self._job.settings.window_chunks
 
     def _has_bytes(self, queue: NamedQueue, size: int) -> bool:
         track = self._job.ledger.track(queue.number)

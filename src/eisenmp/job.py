@@ -56,6 +56,7 @@ class Job:
         self.table = exchange.table
         self.ledger = exchange.ledger
         exchange.on_room = self.room_made
+        exchange.lock.after = engine.flush
         self.results = results
         self.listener = listener
         self.clock = clock
@@ -67,6 +68,7 @@ class Job:
         self.over = threading.Event()  # every entry function has returned; results and printing are done
         self.ended = threading.Event()  # no process is left
         self.later: list[Callable[[], None]] = []
+        self.feeders_waiting = 0  # raised before a feeder looks for room, so that no reader misses it
         self._rooms: dict[int, threading.Condition] = {}
 
     def news(self, text: str) -> None:
@@ -77,14 +79,29 @@ class Job:
     def room(self, queue: NamedQueue) -> threading.Condition:
         """What the feeders of a queue wait on."""
         if queue.number not in self._rooms:
-            self._rooms[queue.number] = threading.Condition(self.lock)
+            self._rooms[queue.number] = self.lock.condition()
         return self._rooms[queue.number]
 
     def room_made(self, queue: NamedQueue) -> None:
-        """Something of the queue has left the window."""
+        """Something of the queue has left the window: its feeders go on when a quarter of it is free, or it runs dry.
+
+        Not at each chunk: a feeder that is woken for every single one hands the processor over as often.
+        """
+        if not self.feeders_waiting:
+            return
         room = self._rooms.get(queue.number)
-        if room is not None:
+        if room is not None and (not queue.entries or self.fill(queue) <= self.settings.window_chunks * 3 // 4):
             room.notify_all()
+
+    def read(self, number: int) -> None:
+        """A reader has taken an outcome of a queue, without the lock: take it only when a feeder waits for that."""
+        if self.feeders_waiting:
+            with self.lock:
+                self.room_made(self.table[number])
+
+    def fill(self, queue: NamedQueue) -> int:
+        """Chunks of the queue within the window: queued, running, or finished and not read yet."""
+        return len(self.ledger.track(queue.number).live) + self.results.unread_by(queue.number)
 
     def spoil(self, error: BaseException) -> None:
         """The job goes on, but `wait` will raise this."""

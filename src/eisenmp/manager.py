@@ -193,7 +193,7 @@ class Mp:
                 setup=lambda slot, name: self._equipment.messages(slot, name, self._exchange.table),
                 clock=time.monotonic,
             )
-            results.on_read = lambda number: job.room_made(job.table[number])
+            results.on_read = job.read
             self._job = job
             return job
 

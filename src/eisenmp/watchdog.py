@@ -2,7 +2,9 @@
 
 Put it behind the worker proper, as the seed does::
 
-    self.worker_modules = [self.template_module, {"WORKER_PATH": "eisenmp.watchdog", "WORKER_REF": "mp_start_show_threads"}]
+    watchdog_module = {"WORKER_PATH": "eisenmp.watchdog", "WORKER_REF": "mp_start_show_threads"}
+    …
+    self.worker_modules = [self.template_module, self.watchdog_module]
     self.sleep_time = 20  # seconds between two lines; 20 without it
 """
 

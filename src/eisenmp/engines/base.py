@@ -1,7 +1,7 @@
-"""The seam between the dispatcher and whatever runs workers: five methods and one kind of handle.
+"""The seam between the dispatcher and whatever runs workers: a handful of methods and one kind of handle.
 
-An engine promises: messages to a worker arrive in order; ``send`` and ``kill`` never block and may be called from any
-thread; everything a worker managed to send is reported before its exit; a worker is reported gone exactly once.
+An engine promises: messages to a worker arrive in order; ``send``, ``flush`` and ``kill`` never block and may be called
+from any thread; everything a worker managed to send is reported before its exit; its exit is reported exactly once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,14 @@ class Engine(Protocol):
         ...
 
     def send(self, worker: int, pieces: list[Buffer]) -> None:
-        """Send one message. Never blocks, keeps the order; a worker that is gone swallows it."""
+        """Note one message for a worker; :meth:`flush` sends it. A worker that is gone swallows it.
+
+        One thread at a time; the order is kept.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Send what was noted, as far as it goes without blocking; ``wait`` sends the rest."""
         ...
 
     def wait(self, timeout: float | None) -> list[Event]:

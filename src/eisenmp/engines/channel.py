@@ -28,45 +28,43 @@ class ManagerChannel:
         self.sock = sock
         self.open = True
         self._decoder = Decoder(Kind.FIRST_TO_MANAGER, Kind.LAST_TO_MANAGER)
-        self._out: deque[memoryview] = deque()
-        self._lock = threading.Lock()  # several threads send, the loop flushes
+        self._kept: deque[Buffer] = deque()  # noted by any thread, in order
+        self._out: deque[Buffer] = deque()  # on its way; touched under the lock only
+        self._lock = threading.Lock()  # one flush at a time
 
-    def send(self, pieces: list[Buffer]) -> bool:
-        """Send as much as goes now and keep the rest. True when nothing is left over."""
-        with self._lock:
-            if not self.open:
-                return True
-            self._out.extend([memoryview(p).cast("B") for p in pieces if len(p)])
-            return self._flush()
+    def keep(self, pieces: list[Buffer]) -> None:
+        """Note a message; :meth:`flush` sends it. Callers see to it that only one of them notes at a time."""
+        self._kept.extend(pieces)
 
     def flush(self) -> bool:
-        """Send more of what was kept. True when nothing is left."""
+        """Send as much of what was noted as goes now. True when nothing is left."""
         with self._lock:
+            while self._kept:
+                self._out.append(self._kept.popleft())
+            if not self.open:
+                self._out.clear()
             return self._flush()
 
     def _flush(self) -> bool:
         out = self._out
         while out:
             try:
-                sent = self._sendmsg(list(islice(out, _IOV)))
+                sent = self._send(out)
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError:  # the worker is gone; its exit tells the rest
                 out.clear()
                 return True
-            while sent:
-                size = len(out[0])
-                if sent < size:
-                    out[0] = out[0][sent:]
-                    break
-                sent -= size
-                out.popleft()
+            while out and sent >= len(out[0]):
+                sent -= len(out.popleft())
+            if sent:
+                out[0] = memoryview(out[0])[sent:]
         return True
 
-    def _sendmsg(self, pieces: list[memoryview]) -> int:
-        if hasattr(self.sock, "sendmsg"):
-            return self.sock.sendmsg(pieces)
-        return self.sock.send(pieces[0])  # Windows
+    def _send(self, out: deque[Buffer]) -> int:
+        if len(out) == 1 or not hasattr(self.sock, "sendmsg"):  # Windows has no sendmsg
+            return self.sock.send(out[0])
+        return self.sock.sendmsg(list(islice(out, _IOV)))
 
     def receive(self) -> tuple[list[Frame], bool]:
         """Read what is there: (frames, whether the other side has closed).
@@ -101,4 +99,5 @@ class ManagerChannel:
         with self._lock:
             self.open = False
             self._out.clear()
+            self._kept.clear()
             self.sock.close()

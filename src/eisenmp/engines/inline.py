@@ -67,6 +67,7 @@ class InlineEngine:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._noted: deque[int] = deque()  # workers with messages that were not sent yet
         self._to_write: deque[int] = deque()
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
@@ -88,13 +89,25 @@ class InlineEngine:
         self._selector.register(ours, selectors.EVENT_READ, worker)
         handle.thread.start()
         self.send(worker, setup)
+        self.flush()
         return handle
 
     def send(self, worker: int, pieces: list[Buffer]) -> None:
         channel = self._channels.get(worker)
-        if channel is not None and not channel.send(pieces):
-            self._to_write.append(worker)
-            self.wake()
+        if channel is not None:
+            channel.keep(pieces)
+            self._noted.append(worker)
+
+    def flush(self) -> None:
+        while self._noted:
+            try:
+                worker = self._noted.popleft()
+            except IndexError:
+                return  # another thread was faster
+            channel = self._channels.get(worker)
+            if channel is not None and not channel.flush():
+                self._to_write.append(worker)
+                self.wake()
 
     def wait(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []

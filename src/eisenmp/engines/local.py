@@ -54,6 +54,7 @@ class LocalEngine:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+        self._noted: deque[_Worker] = deque()  # have messages that were not sent yet
         self._to_write: deque[_Worker] = deque()  # to be registered for writing, told by senders
         self._closing: set[_Worker] = set()  # end-of-file seen, exit not yet
         self._ended: deque[_Worker] = deque()  # exits, also told by the threads that stand in for sentinels
@@ -76,6 +77,7 @@ class LocalEngine:
         else:
             threading.Thread(target=self._stand_in, args=(entry,), name=f"eisenmp-wait-{name}", daemon=True).start()
         self.send(worker, setup)
+        self.flush()
         return process
 
     def _launch(self, name: str, child: socket.socket) -> WorkerProcess:
@@ -91,10 +93,20 @@ class LocalEngine:
 
     def send(self, worker: int, pieces: list[Buffer]) -> None:
         entry = self._workers.get(worker)
-        if entry is not None and not entry.channel.send(pieces) and not entry.writing:
-            entry.writing = True
-            self._to_write.append(entry)
-            self.wake()
+        if entry is not None:
+            entry.channel.keep(pieces)
+            self._noted.append(entry)
+
+    def flush(self) -> None:
+        while self._noted:
+            try:
+                entry = self._noted.popleft()
+            except IndexError:
+                return  # another thread was faster
+            if not entry.channel.flush() and not entry.writing:
+                entry.writing = True
+                self._to_write.append(entry)
+                self.wake()
 
     def wait(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []

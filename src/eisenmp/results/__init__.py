@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from eisenmp.results.memory import Closing, Outcome, OutcomeReader, QueueResults, Record, Results
+from eisenmp.results.memory import QueueResults, Results
+from eisenmp.results.outcome import Closing, Outcome, Record
+from eisenmp.results.reader import OutcomeReader
 
 __all__ = ["Closing", "Outcome", "OutcomeReader", "QueueResults", "Record", "Results"]

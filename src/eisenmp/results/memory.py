@@ -7,11 +7,8 @@ and while there is no reader yet, the last few.
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, overload
 
 from eisenmp.errors import ResultsError
@@ -19,53 +16,10 @@ from eisenmp.exchange import Exchange
 from eisenmp.ledger import State
 from eisenmp.payload import Payload, loads, loads_error
 from eisenmp.queues import NamedQueue
+from eisenmp.results.outcome import Closing, Outcome, Record
+from eisenmp.results.reader import OutcomeReader, Stream
 
-__all__ = ["Closing", "Outcome", "OutcomeReader", "QueueResults", "Record", "Results"]
-
-_ENDED = (State.DONE, State.FAILED, State.SET_ASIDE)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one ticket.
-
-    Attributes:
-        queue: name of the queue, as in ``q_name_id_lst``.
-        ticket: serial number in that queue, from 0.
-        value: the result; None where there is none.
-        error: the exception of a failed ticket; ``CrashError`` of one set aside.
-        attempts: how often a worker began it.
-        slot: ``START_SEQUENCE_NUM`` of the worker that ended it, -1: no worker did.
-        seconds: how long that worker took.
-        state: ``'done'``, ``'failed'``, ``'set aside'``, ``'unread'``; before that ``'queued'``, ``'leased'``.
-    """
-
-    queue: str
-    ticket: int
-    value: Any = None
-    error: BaseException | None = None
-    attempts: int = 1
-    slot: int = -1
-    seconds: float = 0.0
-    state: str = "done"
-
-
-@dataclass(slots=True)
-class Record:
-    """The pickled part of an outcome: a value, or an error as bytes or as itself."""
-
-    queue: int
-    serial: int
-    value: Payload | None = None
-    error: Payload | BaseException | None = None
-
-
-class Closing(dict[int, Any]):
-    """What workers put under a closing header, by slot (the last one of each). ``all``: (queue, slot, value) each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.all: list[tuple[str, int, Any]] = []
+__all__ = ["QueueResults", "Results"]
 
 
 class Results(Mapping[str, "QueueResults"]):
@@ -80,7 +34,7 @@ class Results(Mapping[str, "QueueResults"]):
         self.answer: Any = None
         self.over = False
         self.error: BaseException | None = None
-        self.cond = threading.Condition(exchange.lock)
+        self.cond = exchange.lock.condition()
         self.table = exchange.table
         self.ledger = exchange.ledger
         self.store = False
@@ -89,7 +43,7 @@ class Results(Mapping[str, "QueueResults"]):
         self.records: dict[int, dict[int, Record]] = {}  # with RESULTS_STORE: all; else failures only
         self._recent: deque[Record] = deque()
         self._dropped = 0
-        self._readers: weakref.WeakSet[OutcomeReader] = weakref.WeakSet()
+        self._streams: list[Stream] = []
 
     def keep(self, *, all_values: bool, last: int) -> None:
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
@@ -158,9 +112,12 @@ class Results(Mapping[str, "QueueResults"]):
                 first = [record for records in self.records.values() for _, record in sorted(records.items())]
             else:
                 first = list(self._recent)
-            reader = OutcomeReader(self, first, ordered=ordered)
-            self._readers.add(reader)
-            return reader
+            stream = Stream(ordered=ordered)
+            for record in first:
+                stream.give(record)
+            self._streams.append(stream)
+            self._recent.clear()
+            return OutcomeReader(self, stream)
 
     # ---- called by the dispatcher, under its lock
 
@@ -168,12 +125,13 @@ class Results(Mapping[str, "QueueResults"]):
         """A ticket has its outcome."""
         if self.store or record.error is not None:
             self.records.setdefault(record.queue, {})[record.serial] = record
-        readers = [reader for reader in self._readers if reader.attached]
-        for reader in readers:
-            reader.give(record)
-        if readers:
+        wake = False
+        for stream in self._streams:
+            stream.give(record)
+            wake = wake or stream.waiting
+        if wake:
             self.cond.notify_all()
-        if not self.store and not (readers or self._readers):
+        if not self._streams and not self.store:
             self._recent.append(record)
             if len(self._recent) > self._keep:
                 self._recent.popleft()
@@ -191,23 +149,32 @@ class Results(Mapping[str, "QueueResults"]):
 
     def unread_by(self, queue: int) -> int:
         """Outcomes of a queue that the slowest reader has not taken."""
-        return max((reader.unread.get(queue, 0) for reader in self._readers if reader.holds_back), default=0)
+        most = 0
+        for stream in self._streams:
+            if stream.holds_back:
+                most = max(most, stream.unread(queue))
+        return most
 
     def release(self, thread: int) -> None:
         """That thread goes to wait for the job's end: readers that it owns no longer hold the feeders back."""
-        for reader in self._readers:
-            if reader.owner == thread:
-                reader.holds_back = False
+        for stream in self._streams:
+            if stream.owner == thread:
+                stream.holds_back = False
+
+    def detach(self, stream: Stream) -> None:
+        """A reader has left: nothing is kept for it, and it holds nobody back."""
+        if stream in self._streams:
+            self._streams.remove(stream)
+        stream.detach()
+        for queue in stream.given:
+            self.on_read(queue)
+        self.cond.notify_all()
 
     def end(self, error: BaseException | None) -> None:
         """No further outcome will come."""
         self.over = True
         self.error = error
         self.cond.notify_all()
-
-    def read(self, queue: int) -> None:
-        """A reader has taken an outcome."""
-        self.on_read(queue)
 
     def outcome(self, record: Record, *, state: int | None = None) -> Outcome:
         """Open a record."""
@@ -321,85 +288,6 @@ class QueueResults(Sequence[Outcome]):
             if count and state != State.DONE
         ]
         return f"{name}: {self._track.counts[State.DONE]} of {len(self)} tickets done, {', '.join(counts)}"
-
-
-class OutcomeReader(Iterator[Outcome]):
-    """Iterates over outcomes as they come. ``close`` it, or drop it, to let the job go on without a reader."""
-
-    def __init__(self, results: Results, first: list[Record], *, ordered: bool) -> None:
-        self._results = results
-        self._ordered = ordered
-        self._ready: deque[Record] = deque()
-        self._early: dict[int, dict[int, Record]] = {}
-        self._next: dict[int, int] = {}
-        self.unread: dict[int, int] = {}
-        self.attached = True
-        self.holds_back = True
-        self.owner = threading.get_ident()
-        for record in first:
-            self.give(record)
-
-    def __iter__(self) -> OutcomeReader:
-        return self
-
-    def __next__(self) -> Outcome:
-        results = self._results
-        with results.cond:
-            self.owner = threading.get_ident()
-            self.holds_back = self.attached
-            while not self._ready:
-                if not self.attached:
-                    raise StopIteration
-                if results.over:
-                    self._skip_gaps()
-                    if self._ready:
-                        break
-                    self.attached = False
-                    if results.error is not None:
-                        raise results.error
-                    raise StopIteration
-                results.cond.wait()
-            record = self._ready.popleft()
-            self.unread[record.queue] -= 1
-            results.read(record.queue)
-        return results.outcome(record)
-
-    def give(self, record: Record) -> None:
-        """One more outcome, from the dispatcher."""
-        queue = record.queue
-        self.unread[queue] = self.unread.get(queue, 0) + 1
-        if not self._ordered:
-            self._ready.append(record)
-            return
-        early = self._early.setdefault(queue, {})
-        early[record.serial] = record
-        at = self._next.get(queue, 0)
-        while at in early:
-            self._ready.append(early.pop(at))
-            at += 1
-        self._next[queue] = at
-
-    def _skip_gaps(self) -> None:
-        """The job is over: what waits for elders that will never come is due now."""
-        for early in self._early.values():
-            self._ready.extend([early.pop(serial) for serial in sorted(early)])
-
-    def close(self) -> None:
-        """Read no further."""
-        with self._results.cond:
-            self.attached = self.holds_back = False
-            self._ready.clear()
-            self._early.clear()
-            for queue in list(self.unread):
-                self.unread[queue] = 0
-                self._results.read(queue)
-            self._results.cond.notify_all()
-
-    def __enter__(self) -> OutcomeReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _ranges(numbers: list[int], most: int = 6) -> str:

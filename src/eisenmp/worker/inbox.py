@@ -56,6 +56,7 @@ class Inbox:
         self._requests = count(1)
         self._leases: dict[int, dict[int, Lease]] = {}  # thread -> queue -> lease
         self._giving = False
+        self._closed = False
         self._parked = threading.Event()
 
     def on_frame(self, frame: Frame) -> None:
@@ -144,6 +145,12 @@ class Inbox:
         with self.channel.cond:
             return self.tools.popleft() if self.tools else None
 
+    def close(self) -> None:
+        """The worker is done: its helping thread ends."""
+        with self.channel.cond:
+            self._closed = True
+            self._parked.set()
+
     def _reply(self, request: int) -> Frame:
         self.channel.wait_for(lambda: request in self._replies)
         return self._replies.pop(request)
@@ -179,6 +186,8 @@ class Inbox:
             if idle > _PARK_AFTER:
                 self._parked.wait()
                 idle = 0
+            if self._closed:
+                return
 
 
 def put_message(queue: int, obj: Any) -> list[Buffer]:

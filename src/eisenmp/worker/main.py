@@ -72,7 +72,7 @@ def run(sock: socket.socket) -> None:
     if setup.get("template"):
         from eisenmp.worker.template import serve
 
-        serve(sock)
+        serve(sock, run_forked)
         return
     sys.argv[:] = setup["argv"]
     _work(sock, setup, shared_process=False)
@@ -111,6 +111,7 @@ def _work(sock: socket.socket, setup: Mapping[str, Any], *, shared_process: bool
     finally:
         if not shared_process:
             _wait_for_threads()
+        inbox.close()
         for stream in streams:
             stream.finish()
 

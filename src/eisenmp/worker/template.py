@@ -7,6 +7,7 @@ import selectors
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final
 
 __all__ = ["serve"]
@@ -15,8 +16,13 @@ _NOTE: Final = struct.Struct("<qq")  # see engines/template.py: pid, 0 when fork
 _CODE_OFFSET: Final = 1000
 
 
-def serve(control: socket.socket) -> None:
-    """Fork on request, report every child's end; leave when the manager closes the control socket."""
+def serve(control: socket.socket, run_worker: Callable[[socket.socket], int]) -> None:
+    """Fork on request, report every child's end; leave when the manager closes the control socket.
+
+    Args:
+        control: carries requests and the channels of the workers to be.
+        run_worker: runs a worker in a forked child and gives its exit code.
+    """
     wake_read, wake_write = socket.socketpair()
     wake_read.setblocking(False)
     wake_write.setblocking(False)
@@ -40,17 +46,15 @@ def serve(control: socket.socket) -> None:
                 selector.close()
                 for sock in (control, wake_read, wake_write):
                     sock.close()
-                _child(fds[0])
+                _child(fds[0], run_worker)
             os.close(fds[0])
             control.sendall(_NOTE.pack(pid, 0))
 
 
-def _child(fd: int) -> None:
-    from eisenmp.worker.main import run_forked
-
+def _child(fd: int, run_worker: Callable[[socket.socket], int]) -> None:
     code = 255
     try:
-        code = run_forked(socket.socket(fileno=fd))
+        code = run_worker(socket.socket(fileno=fd))
     finally:
         os._exit(code)
 

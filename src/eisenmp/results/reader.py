@@ -1,0 +1,137 @@
+"""Outcomes as they come, for a reader that holds the feeders back when it is slow."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from eisenmp.results.outcome import Outcome, Record
+
+__all__ = ["OutcomeReader", "Source", "Stream"]
+
+
+class Source(Protocol):
+    """Where a reader's outcomes come from: :class:`eisenmp.results.Results`."""
+
+    cond: threading.Condition
+    over: bool
+    error: BaseException | None
+    on_read: Callable[[int], None]
+
+    def outcome(self, record: Record) -> Outcome: ...
+    def detach(self, stream: Stream) -> None: ...
+
+
+class Stream:
+    """What the dispatcher keeps for one reader: records on their way to it, in the order it wants.
+
+    The dispatcher writes under the job's lock; the reader takes from `ready` and counts in `taken` without it.
+    """
+
+    def __init__(self, *, ordered: bool) -> None:
+        self.ordered = ordered
+        self.ready: deque[Record] = deque()
+        self.attached = True
+        self.holds_back = True
+        self.waiting = False  # the reader sleeps
+        self.owner = threading.get_ident()
+        self.given: dict[int, int] = {}
+        self.taken: dict[int, int] = {}
+        self._early: dict[int, dict[int, Record]] = {}
+        self._next: dict[int, int] = {}
+
+    def give(self, record: Record) -> None:
+        """One more outcome."""
+        queue = record.queue
+        self.given[queue] = self.given.get(queue, 0) + 1
+        if not self.ordered:
+            self.ready.append(record)
+            return
+        early = self._early.setdefault(queue, {})
+        early[record.serial] = record
+        at = self._next.get(queue, 0)
+        while at in early:
+            self.ready.append(early.pop(at))
+            at += 1
+        self._next[queue] = at
+
+    def unread(self, queue: int) -> int:
+        """Outcomes of a queue that the reader has not taken."""
+        return self.given.get(queue, 0) - self.taken.get(queue, 0)
+
+    def skip_gaps(self) -> None:
+        """The job is over: what waits for elders that will never come is due now."""
+        for early in self._early.values():
+            self.ready.extend([early.pop(serial) for serial in sorted(early)])
+
+    def detach(self) -> None:
+        """The reader has left."""
+        self.attached = self.holds_back = False
+        self.ready.clear()
+        self._early.clear()
+        self.taken = dict(self.given)
+
+
+class OutcomeReader(Iterator[Outcome]):
+    """Iterates over outcomes as they come. ``close`` it, or drop it, to let the job go on without a reader."""
+
+    def __init__(self, results: Source, stream: Stream) -> None:
+        self._results = results
+        self._stream = stream
+
+    def __iter__(self) -> OutcomeReader:
+        return self
+
+    def __next__(self) -> Outcome:
+        stream = self._stream
+        while True:
+            try:
+                record = stream.ready.popleft()
+                break
+            except IndexError:
+                self._wait()
+        stream.taken[record.queue] = stream.taken.get(record.queue, 0) + 1
+        self._results.on_read(record.queue)
+        return self._results.outcome(record)
+
+    def _wait(self) -> None:
+        """Sleep until an outcome is there.
+
+        Raises:
+            StopIteration: no more will come.
+        """
+        results, stream = self._results, self._stream
+        with results.cond:
+            stream.owner = threading.get_ident()
+            stream.holds_back = stream.attached
+            while not stream.ready:
+                if not stream.attached:
+                    raise StopIteration
+                if results.over:
+                    stream.skip_gaps()
+                    if stream.ready:
+                        return
+                    results.detach(stream)
+                    if results.error is not None:
+                        raise results.error
+                    raise StopIteration
+                stream.waiting = True
+                results.cond.wait()
+                stream.waiting = False
+
+    def close(self) -> None:
+        """Read no further."""
+        with self._results.cond:
+            self._results.detach(self._stream)
+
+    def __enter__(self) -> OutcomeReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._stream.attached:
+            self.close()
