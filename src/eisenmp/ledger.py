@@ -133,19 +133,19 @@ class Ledger:
         """Hand a queued chunk to a worker. `begun`: the worker asked for it; else it is handed out ahead."""
         self.tracks[chunk.queue].move(chunk, State.LEASED)
         chunk.owner = worker
-        held = self.held.setdefault(worker, {})
-        if begun or not any(other.begun for other in held.values() if other.queue == chunk.queue):
-            chunk.begin(now)  # with nothing else of that queue in hand, it is what the worker takes next
-        held[chunk.queue, chunk.serial] = chunk
+        if begun:
+            chunk.begin(now)
+        self.held.setdefault(worker, {})[chunk.queue, chunk.serial] = chunk
 
     def holding(self, worker: int, queue: int, serial: int) -> Chunk | None:
         """The chunk, if this worker holds its lease now."""
         held = self.held.get(worker)
         return held.get((queue, serial)) if held else None
 
-    def in_hand(self, worker: int, queue: int) -> int:
-        """Leases of that queue that the worker holds."""
-        return sum(1 for number, _ in self.held.get(worker, ()) if number == queue)
+    def in_hand(self, worker: int, queue: int) -> tuple[int, bool]:
+        """Leases of that queue that the worker holds: (how many, whether it is at work on one)."""
+        held = [chunk.begun for (number, _), chunk in self.held.get(worker, {}).items() if number == queue]
+        return len(held), any(held)
 
     def done(self, worker: int, queue: int, serial: int, slot: int, seconds: float, now: float) -> Chunk | None:
         """The worker's answer to a ticket; None when it does not hold the lease (any more)."""
@@ -177,6 +177,8 @@ class Ledger:
         chunk = self.holding(worker, queue, serial)
         if chunk is None:
             return None
+        if chunk.begun:
+            chunk.attempts -= 1  # its turn was due by our books, but the worker knows better
         self._let_go(chunk)
         self.tracks[queue].move(chunk, State.QUEUED)
         return chunk

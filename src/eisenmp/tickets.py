@@ -50,6 +50,8 @@ class TicketDesk:
         getter = Getter(worker.number, deliver)
         job.exchange.get(queue, getter)
         if not getter.live:
+            if queue is not None and queue.number in worker.histories:
+                self._short[worker.number, queue.number] = (worker, queue)
             return
         if frame.number >= 0:
             job.exchange.at(job.clock() + frame.number, getter, too_late)
@@ -76,7 +78,10 @@ class TicketDesk:
             if history is None or worker.number not in job.crew.workers:
                 continue
             allowance = history.allowance(len(queue.entries), job.settings.procs)
-            more = allowance - job.ledger.in_hand(worker.number, queue.number)
+            holds, busy = job.ledger.in_hand(worker.number, queue.number)
+            if not busy:
+                continue  # its request is on the way, and is served first
+            more = allowance - holds
             while more > 0 and (chunk := job.exchange.next_chunk(queue)) is not None:
                 self._lease(worker, chunk, 0)
                 more -= 1

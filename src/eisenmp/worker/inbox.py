@@ -53,6 +53,7 @@ class Inbox:
         self.on_queue: Any = None  # called with the row of a queue made after the start
         self._ahead: dict[int, deque[Frame]] = {}
         self._replies: dict[int, Frame] = {}
+        self._behind: dict[int, int] = {}  # request -> chunks that lay here when its reply came
         self._requests = count(1)
         self._leases: dict[int, dict[int, Lease]] = {}  # thread -> queue -> lease
         self._giving = False
@@ -64,6 +65,7 @@ class Inbox:
         kind = frame.kind
         if kind == Kind.CHUNK:
             if frame.number:
+                self._behind[int(frame.number)] = self.ahead(self._buffer(frame))
                 self._replies[int(frame.number)] = frame
             else:
                 self._keep(frame)
@@ -94,11 +96,21 @@ class Inbox:
             return frame
         request = next(self._requests)
         self.channel.send(*answers, encode(Kind.GET, queue=queue, serial=request, number=timeout))
-        reply = self._reply(request)
-        if reply.kind in (Kind.END, Kind.EMPTY):
-            # handed out ahead while the request was on its way: then the stream has not ended for this worker
-            return self._take_ahead(queue) or reply
-        return reply
+        return self._in_order(queue, request, self._reply(request))
+
+    def _in_order(self, queue: int, request: int, reply: Frame) -> Frame:
+        """What was handed out ahead while the request was on its way comes first, before an end of the stream too.
+
+        The manager books the chunks of a worker as begun in the order in which it has sent them.
+        """
+        with self.channel.cond:
+            behind = self._behind.pop(request, 0)
+            waiting = self._ahead.get(queue)
+            if not waiting or reply.kind == Kind.MESSAGE or (reply.kind == Kind.CHUNK and not behind):
+                return reply
+            if reply.kind == Kind.CHUNK:
+                waiting.insert(behind, reply)
+            return waiting.popleft()
 
     def _take_ahead(self, queue: int) -> Frame | None:
         with self.channel.cond:
@@ -155,9 +167,11 @@ class Inbox:
         self.channel.wait_for(lambda: request in self._replies)
         return self._replies.pop(request)
 
+    def _buffer(self, frame: Frame) -> int:
+        return ANY_QUEUE if self.plain else frame.queue
+
     def _keep(self, frame: Frame) -> None:
-        queue = ANY_QUEUE if self.plain else frame.queue
-        self._ahead.setdefault(queue, deque()).append(frame)
+        self._ahead.setdefault(self._buffer(frame), deque()).append(frame)
         if not self._giving:
             self._giving = True
             threading.Thread(target=self._give_back, name="eisenmp-give-back", daemon=True).start()
