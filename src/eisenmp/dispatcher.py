@@ -64,6 +64,7 @@ class Dispatcher:
             Kind.ANSWER: tickets.answer,
             Kind.FAILED: tickets.failed,
             Kind.GIVE_BACK: tickets.give_back,
+            Kind.TAKEN: tickets.taken,
             Kind.STOP_JOB: tickets.stop_job,
             Kind.CLOSING: tickets.closing,
             Kind.PUT: messages.put,

@@ -57,7 +57,7 @@ class Exchange:
                 self.any_getters.append(getter)
         elif queue.entries:
             self._hand(queue, getter)
-        elif self._ended(queue):
+        elif self.ended(queue):
             getter.live = False
             getter.deliver(queue, None)
         else:
@@ -92,9 +92,13 @@ class Exchange:
         self.serve(queue)
 
     def put_back(self, chunks: list[Chunk]) -> None:
-        """Chunks of dead workers and such: ahead of the queue, oldest first."""
-        for chunk in reversed(chunks):
-            self.table[chunk.queue].entries.appendleft(chunk)
+        """Chunks of dead workers and such: ahead of the queue, and among themselves in ticket order."""
+        for chunk in chunks:
+            entries = self.table[chunk.queue].entries
+            at = 0
+            while at < len(entries) and isinstance(other := entries[at], Chunk) and other.serial < chunk.serial:
+                at += 1
+            entries.insert(at, chunk)
         for number in {chunk.queue for chunk in chunks}:
             self.serve(self.table[number])
 
@@ -138,7 +142,7 @@ class Exchange:
             if getter is None:
                 return
             self._hand(queue, getter)
-        if self._ended(queue):
+        if self.ended(queue):
             while (getter := queue.next_getter()) is not None:
                 queue.getters.popleft()
                 getter.live = False
@@ -149,6 +153,15 @@ class Exchange:
                 if getter.live:
                     getter.live = False
                     getter.deliver(queue, None)
+
+    def ended(self, queue: NamedQueue) -> bool:
+        """Whether a reader that asks now has reached the end of the stream.
+
+        A chunk that was handed out ahead and not begun is as good as queued: it may come back.
+        """
+        if queue.entries or self.ledger.track(queue.number).ahead:
+            return False
+        return self.stopping or queue.drained
 
     # ---- time
 
@@ -195,11 +208,6 @@ class Exchange:
             self.any_getters.popleft()
         return anyone
 
-    def _ended(self, queue: NamedQueue) -> bool:
-        return queue.drained or (self.stopping and not queue.entries)
-
     def _all_drained(self) -> bool:
-        if self.stopping:
-            return not any(queue.feeders_seen and queue.entries for queue in self.table)
         fed = [queue for queue in self.table if queue.feeders_seen]
-        return bool(fed) and all(queue.drained for queue in fed)
+        return all(self.ended(queue) for queue in fed) and (bool(fed) or self.stopping)

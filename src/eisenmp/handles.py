@@ -102,7 +102,7 @@ class ManagerQueue:
             entry = got[0]
             if isinstance(entry, Chunk):
                 exchange.ledger.lease(entry, _MANAGER, 0.0, begun=True)
-                exchange.ledger.done(_MANAGER, entry.queue, entry.serial, _MANAGER, 0.0, 0.0)
+                exchange.ledger.done(_MANAGER, entry.queue, entry.serial, _MANAGER, 0.0)
         if entry is None:
             return [closing_header(self.name), STOP_MSG]
         if isinstance(entry, Chunk):

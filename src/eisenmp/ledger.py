@@ -66,6 +66,7 @@ class Track:
         self.attempts: dict[int, int] = {}
         self.live: dict[int, Chunk] = {}
         self.live_bytes = 0
+        self.ahead = 0  # leased and not begun: as good as queued
         self.counts = [0] * len(State.NAMES)
         self.items_made = 0
         self.items_done = 0
@@ -135,6 +136,8 @@ class Ledger:
         chunk.owner = worker
         if begun:
             chunk.begin(now)
+        else:
+            self.tracks[chunk.queue].ahead += 1
         self.held.setdefault(worker, {})[chunk.queue, chunk.serial] = chunk
 
     def holding(self, worker: int, queue: int, serial: int) -> Chunk | None:
@@ -142,23 +145,32 @@ class Ledger:
         held = self.held.get(worker)
         return held.get((queue, serial)) if held else None
 
+    def begin(self, worker: int, queue: int, serial: int, now: float) -> None:
+        """The worker gets to a chunk that was handed out ahead to it."""
+        chunk = self.holding(worker, queue, serial)
+        if chunk is not None and not chunk.begun:
+            chunk.begin(now)
+            self.tracks[queue].ahead -= 1
+
+    def has_ahead(self, worker: int, queue: int | None) -> bool:
+        """Whether the worker holds a chunk (of that queue, or of any) that it has not begun."""
+        return any(not chunk.begun and queue in (None, chunk.queue) for chunk in self.held.get(worker, {}).values())
+
     def in_hand(self, worker: int, queue: int) -> tuple[int, bool]:
         """Leases of that queue that the worker holds: (how many, whether it is at work on one)."""
         held = [chunk.begun for (number, _), chunk in self.held.get(worker, {}).items() if number == queue]
         return len(held), any(held)
 
-    def done(self, worker: int, queue: int, serial: int, slot: int, seconds: float, now: float) -> Chunk | None:
+    def done(self, worker: int, queue: int, serial: int, slot: int, seconds: float) -> Chunk | None:
         """The worker's answer to a ticket; None when it does not hold the lease (any more)."""
-        chunk = self._release(worker, queue, serial, now)
+        chunk = self._release(worker, queue, serial)
         if chunk is not None:
             self.tracks[queue].end(chunk, State.DONE, slot, seconds)
         return chunk
 
-    def failed(
-        self, worker: int, queue: int, serial: int, slot: int, seconds: float, now: float
-    ) -> tuple[Chunk, bool] | None:
+    def failed(self, worker: int, queue: int, serial: int, slot: int, seconds: float) -> tuple[Chunk, bool] | None:
         """A try ended in an exception: (chunk, whether it goes back to the queue); None when not held."""
-        chunk = self._release(worker, queue, serial, now)
+        chunk = self._release(worker, queue, serial)
         if chunk is None:
             return None
         if chunk.failures < self.retries:
@@ -177,8 +189,6 @@ class Ledger:
         chunk = self.holding(worker, queue, serial)
         if chunk is None:
             return None
-        if chunk.begun:
-            chunk.attempts -= 1  # its turn was due by our books, but the worker knows better
         self._let_go(chunk)
         self.tracks[queue].move(chunk, State.QUEUED)
         return chunk
@@ -222,16 +232,11 @@ class Ledger:
         for held in self.held.values():
             yield from held.values()
 
-    def _release(self, worker: int, queue: int, serial: int, now: float) -> Chunk | None:
+    def _release(self, worker: int, queue: int, serial: int) -> Chunk | None:
         chunk = self.holding(worker, queue, serial)
         if chunk is None:
             return None
         self._let_go(chunk)
-        for (number, _), later in self.held.get(worker, {}).items():
-            if number == queue and not later.begun:
-                # workers take what they hold in order: with this one answered, the next one is begun
-                later.begin(now)
-                break
         return chunk
 
     def _let_go(self, chunk: Chunk) -> None:
@@ -240,5 +245,7 @@ class Ledger:
             del held[chunk.queue, chunk.serial]
             if not held:
                 del self.held[chunk.owner]
+            if not chunk.begun:
+                self.tracks[chunk.queue].ahead -= 1
         chunk.owner = None
         chunk.begun = False

@@ -64,7 +64,7 @@ class MessageDesk:
         queue = None if frame.queue == ANY_QUEUE else job.table[frame.queue]
 
         def ended() -> bool:
-            return queue is not None and (queue.drained or job.exchange.stopping)
+            return queue is not None and job.exchange.ended(queue)
 
         def reply() -> None:
             fill = len(queue.entries) if queue else 0

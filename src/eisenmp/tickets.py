@@ -47,6 +47,9 @@ class TicketDesk:
             job.engine.send(worker.number, encode(Kind.EMPTY, serial=request))
 
         queue = None if frame.queue == ANY_QUEUE else job.table[frame.queue]
+        if job.ledger.has_ahead(worker.number, queue.number if queue else None):
+            job.engine.send(worker.number, encode(Kind.AHEAD, serial=request))
+            return
         getter = Getter(worker.number, deliver)
         job.exchange.get(queue, getter)
         if not getter.live:
@@ -108,7 +111,7 @@ class TicketDesk:
     def settle(self, worker: Worker, queue: int, serial: int, seconds: float, value: Payload | None) -> bool:
         """Book a ticket as done: what was held for it becomes visible. False: the worker does not hold it."""
         job = self._job
-        chunk = job.ledger.done(worker.number, queue, serial, worker.slot, seconds, job.clock())
+        chunk = job.ledger.done(worker.number, queue, serial, worker.slot, seconds)
         if chunk is None:
             return False
         key = (queue, serial)
@@ -128,7 +131,19 @@ class TicketDesk:
     def _ended(self, worker: Worker, queue: int) -> None:
         worker.answered += 1
         self._job.crew.supervisor.answered(worker.slot)
-        self._job.room_made(self._job.table[queue])
+        self._moved_on(queue)
+
+    def taken(self, worker: Worker, frame: Frame) -> None:
+        """The worker gets to a chunk that was handed out ahead."""
+        self._job.ledger.begin(worker.number, frame.queue, frame.serial, self._job.clock())
+        self._moved_on(frame.queue)
+
+    def _moved_on(self, number: int) -> None:
+        """A ticket has ended, or the next one was begun: there is more room, or the stream has ended."""
+        queue = self._job.table[number]
+        self._job.room_made(queue)
+        if not queue.entries:
+            self._job.exchange.serve(queue)
 
     def failed(self, worker: Worker, frame: Frame) -> None:
         """A ticket's try, or a call without a ticket, ended in an exception."""
@@ -137,7 +152,7 @@ class TicketDesk:
             self._call_failed(worker, frame)
             return
         key = (frame.queue, frame.serial)
-        outcome = job.ledger.failed(worker.number, *key, worker.slot, frame.number, job.clock())
+        outcome = job.ledger.failed(worker.number, *key, worker.slot, frame.number)
         if outcome is None:
             return
         chunk, again = outcome
@@ -170,7 +185,7 @@ class TicketDesk:
         queue = job.table[chunk.queue]
         error = CrashError(queue.name, chunk.serial, chunk.exits)
         job.results.record(Record(chunk.queue, chunk.serial, error=error))
-        job.room_made(queue)
+        self._moved_on(chunk.queue)
         job.news(str(error))
 
     def give_back(self, worker: Worker, frame: Frame) -> None:

@@ -50,7 +50,8 @@ class Kind:
     SHARE: Final = 9  # body: pickled (name, bytes of the object)
     TOOL: Final = 10  # body: an object put into mp_tools_q
     QUEUE: Final = 11  # body: pickled row of the queue table, for a queue made after the start
-    LAST_TO_WORKER: Final = 11
+    AHEAD: Final = 12  # serial = request: take what was handed out ahead, it has arrived before this
+    LAST_TO_WORKER: Final = 12
 
     UP: Final = 64  # modules are loaded, the first call comes next; number = seconds since the process began
     START_ERROR: Final = 65  # body: pickled (exception type, message, file, line, traceback)
@@ -67,8 +68,9 @@ class Kind:
     RETURNED: Final = 76  # the entry function has returned something falsy
     STOP_JOB: Final = 77  # body: the answer of the job
     CLOSING: Final = 78  # queue; body: what was put under the closing header
+    TAKEN: Final = 79  # queue, serial = ticket handed out ahead that the worker gets to now
     FIRST_TO_MANAGER: Final = 64
-    LAST_TO_MANAGER: Final = 78
+    LAST_TO_MANAGER: Final = 79
 
 
 HAS_VALUE: Final = 1

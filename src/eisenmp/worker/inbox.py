@@ -53,7 +53,7 @@ class Inbox:
         self.on_queue: Any = None  # called with the row of a queue made after the start
         self._ahead: dict[int, deque[Frame]] = {}
         self._replies: dict[int, Frame] = {}
-        self._behind: dict[int, int] = {}  # request -> chunks that lay here when its reply came
+        self._refusing: set[int] = set()  # queues whose chunks were given back: until the next request, no more ahead
         self._requests = count(1)
         self._leases: dict[int, dict[int, Lease]] = {}  # thread -> queue -> lease
         self._giving = False
@@ -63,12 +63,8 @@ class Inbox:
     def on_frame(self, frame: Frame) -> None:
         """Take in one message from the manager; runs under the channel's condition."""
         kind = frame.kind
-        if kind == Kind.CHUNK:
-            if frame.number:
-                self._behind[int(frame.number)] = self.ahead(self._buffer(frame))
-                self._replies[int(frame.number)] = frame
-            else:
-                self._keep(frame)
+        if kind == Kind.CHUNK and not frame.number:
+            self._keep(frame)
         elif kind == Kind.SHARE:
             name, whole = loads(frame.payload)
             self.toolbox.set_shared(name, loads(whole))
@@ -79,7 +75,7 @@ class Inbox:
         elif kind == Kind.QUEUE:
             self.on_queue(loads(frame.payload))
         else:
-            self._replies[frame.serial] = frame
+            self._replies[int(frame.number) if kind == Kind.CHUNK else frame.serial] = frame
 
     def ask(self, kind: int, queue: int, timeout: float, payload: tuple[Buffer, ...] = ()) -> Frame:
         """Send a request and wait for its reply."""
@@ -89,28 +85,18 @@ class Inbox:
 
     def take(self, queue: int, timeout: float, *answers: list[Buffer]) -> Frame:
         """Send `answers` and get the next entry of a queue (or of any): CHUNK, MESSAGE, END or EMPTY."""
-        frame = self._take_ahead(queue)
-        if frame is not None:
-            if answers:
-                self.channel.send(*answers)
-            return frame
-        request = next(self._requests)
-        self.channel.send(*answers, encode(Kind.GET, queue=queue, serial=request, number=timeout))
-        return self._in_order(queue, request, self._reply(request))
-
-    def _in_order(self, queue: int, request: int, reply: Frame) -> Frame:
-        """What was handed out ahead while the request was on its way comes first, before an end of the stream too.
-
-        The manager books the chunks of a worker as begun in the order in which it has sent them.
-        """
-        with self.channel.cond:
-            behind = self._behind.pop(request, 0)
-            waiting = self._ahead.get(queue)
-            if not waiting or reply.kind == Kind.MESSAGE or (reply.kind == Kind.CHUNK and not behind):
+        while True:
+            frame = self._take_ahead(queue)
+            if frame is not None:
+                self.channel.send(*answers, encode(Kind.TAKEN, queue=frame.queue, serial=frame.serial))
+                return frame
+            request = next(self._requests)
+            self.channel.send(*answers, encode(Kind.GET, queue=queue, serial=request, number=timeout))
+            answers = ()
+            reply = self._reply(request)
+            self._refusing.discard(queue)
+            if reply.kind != Kind.AHEAD:
                 return reply
-            if reply.kind == Kind.CHUNK:
-                waiting.insert(behind, reply)
-            return waiting.popleft()
 
     def _take_ahead(self, queue: int) -> Frame | None:
         with self.channel.cond:
@@ -167,11 +153,12 @@ class Inbox:
         self.channel.wait_for(lambda: request in self._replies)
         return self._replies.pop(request)
 
-    def _buffer(self, frame: Frame) -> int:
-        return ANY_QUEUE if self.plain else frame.queue
-
     def _keep(self, frame: Frame) -> None:
-        self._ahead.setdefault(self._buffer(frame), deque()).append(frame)
+        queue = ANY_QUEUE if self.plain else frame.queue
+        if queue in self._refusing:  # it has crossed what was given back, which comes before it
+            self.channel.send(_give_back_message(frame))
+            return
+        self._ahead.setdefault(queue, deque()).append(frame)
         if not self._giving:
             self._giving = True
             threading.Thread(target=self._give_back, name="eisenmp-give-back", daemon=True).start()
@@ -185,23 +172,26 @@ class Inbox:
         self._parked.set()
         while True:
             time.sleep(_PATIENCE)
-            stale: list[Frame] = []
             with self.channel.cond:
-                for queue, frames in self._ahead.items():
-                    if frames and seen.get(queue) is frames[0]:
-                        stale.extend(frames)
-                        frames.clear()
+                stale = [queue for queue, frames in self._ahead.items() if frames and seen.get(queue) is frames[0]]
+                for queue in stale:
+                    # sent before anybody here can ask again: the request must not overtake it
+                    self.channel.send(*[_give_back_message(frame) for frame in self._ahead[queue]])
+                    self._ahead[queue].clear()
+                    self._refusing.add(queue)
                 seen = {queue: frames[0] for queue, frames in self._ahead.items() if frames}
                 idle = 0 if seen or stale else idle + 1
                 if idle > _PARK_AFTER:
                     self._parked.clear()
-            if stale:
-                self.channel.send(*[encode(Kind.GIVE_BACK, queue=f.queue, serial=f.serial) for f in stale])
             if idle > _PARK_AFTER:
                 self._parked.wait()
                 idle = 0
             if self._closed:
                 return
+
+
+def _give_back_message(frame: Frame) -> list[Buffer]:
+    return encode(Kind.GIVE_BACK, queue=frame.queue, serial=frame.serial)
 
 
 def put_message(queue: int, obj: Any) -> list[Buffer]:

@@ -1,0 +1,81 @@
+"""What holds for every test: it leaves no process, no thread and no open file behind."""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+_PATIENCE = 5.0  # seconds that things which are just ending may take
+_PROC = Path('/proc/self/fd')
+# Opened once, when somebody asks for the first time, and kept: the interpreter's own and psutil's.
+_LAZY = ('/dev/null', '/dev/urandom', '/proc', '/sys')
+
+
+class _Belongings:
+    """What this process holds now."""
+
+    def __init__(self) -> None:
+        self.children = {child.pid: _command(child) for child in psutil.Process().children(recursive=True)}
+        self.threads = {ident: thread.name for thread in threading.enumerate() if (ident := thread.ident) is not None}
+        self.files = _open_files()
+
+    def beyond(self, before: '_Belongings') -> list[str]:
+        """What is here and was not there before, in words."""
+        found = [f'process {pid}: {self.children[pid]}' for pid in self.children.keys() - before.children.keys()]
+        found += [f'thread {self.threads[ident]}' for ident in self.threads.keys() - before.threads.keys()]
+        return found + [f'open file {fd}: {target}' for fd, target in self.files.items() - before.files.items()]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return f'{process.status()} {" ".join(process.cmdline())[:200]}'
+    except psutil.Error:
+        return 'ended meanwhile'
+
+
+def _open_files() -> dict[str, str]:
+    """Descriptor -> what it is; empty where the system does not tell."""
+    files: dict[str, str] = {}
+    if not _PROC.is_dir():
+        return files
+    for fd in os.listdir(_PROC):
+        try:
+            target = os.readlink(_PROC / fd)
+        except OSError:
+            continue  # the one that was open for this very listing
+        if not target.startswith(_LAZY):
+            files[fd] = target
+    return files
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> Iterator[None]:
+    """Fail a test that leaves a child process, a thread or an open file behind."""
+    before = _Belongings()
+    path = list(sys.path)
+    yield
+    sys.path[:] = path  # workers that are threads of this process (engine inline) put their folders there
+    left = _Belongings().beyond(before)
+    if not left:
+        return
+    deadline = time.monotonic() + _PATIENCE
+    while left and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+        left = _Belongings().beyond(before)
+    if left:
+        pytest.fail('left behind: ' + '; '.join(sorted(left)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of ours that hangs in Python code fails by itself; only one that hangs deeper ends the whole run."""
+    for item in items:
+        if not item.get_closest_marker('timeout') and hasattr(signal, 'SIGALRM'):
+            item.add_marker(pytest.mark.timeout(30, method='signal'))
