@@ -180,7 +180,7 @@ class Dispatcher:
     def _end(self) -> None:
         job = self._job
         with job.lock:
-            job.exchange.stop()
+            job.exchange.close()
             job.release_feeders()
             if not job.results.over:
                 job.results.end(job.error)
@@ -244,13 +244,14 @@ class Dispatcher:
             self._job.exchange.at(decision.at, None, lambda: crew.to_start.append(decision.slot))
 
     def _forget_requests(self, worker: Worker) -> None:
+        exchange = self._job.exchange
         for queue in self._job.table:
             for waiting in queue.waiting():
                 if waiting.worker == worker.number:
-                    waiting.live = False
-        for getter in self._job.exchange.any_getters:
+                    exchange.withdraw(queue, waiting)
+        for getter in list(exchange.any_getters):
             if getter.worker == worker.number:
-                getter.live = False
+                exchange.withdraw(None, getter)
 
     def _name_slow(self, number: int) -> None:
         worker = self._job.crew.workers.get(number)

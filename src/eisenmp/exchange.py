@@ -25,8 +25,9 @@ class Exchange:
         table: the queues.
         ledger: told about chunks that nobody will read.
 
-    ``on_room`` is called with a queue whenever one of its entries has left; a job sets it. ``lock`` guards the exchange
-    and everything that it works on; whoever calls holds it.
+    ``on_room`` is called with a queue whenever one of its entries has left, ``on_manager_read`` with queue and serial of a
+    chunk that the manager itself took; others set them. ``lock`` guards the exchange and everything that it works on;
+    whoever calls holds it.
     """
 
     def __init__(self, table: QueueTable, ledger: Ledger) -> None:
@@ -34,9 +35,11 @@ class Exchange:
         self.ledger = ledger
         self.lock = Guard()
         self.on_room: Callable[[NamedQueue], None] = lambda _: None
+        self.on_manager_read: Callable[[int, int], None] = lambda *_: None
         self.any_getters: deque[Getter] = deque()
         self.feeding_over = False
         self.stopping = False
+        self.closed = False
         self._order = count()
         self._timers: list[tuple[float, int, Getter | Putter | None, Callable[[], None]]] = []
 
@@ -57,11 +60,22 @@ class Exchange:
                 self.any_getters.append(getter)
         elif queue.entries:
             self._hand(queue, getter)
-        elif self.ended(queue):
+        elif self.ended(queue, getter):
             getter.live = False
             getter.deliver(queue, None)
         else:
             queue.getters.append(getter)
+
+    def withdraw(self, queue: NamedQueue | None, waiting: Getter | Putter) -> None:
+        """Whoever waits there has waited long enough: nothing of it is kept."""
+        waiting.live = False
+        if isinstance(waiting, Putter):
+            if queue is not None and waiting in queue.putters:
+                queue.putters.remove(waiting)
+            return
+        line = self.any_getters if queue is None else queue.getters
+        if waiting in line:
+            line.remove(waiting)
 
     def next_chunk(self, queue: NamedQueue) -> Chunk | None:
         """Take the next entry, if it is a chunk, to hand it out ahead of a request."""
@@ -77,7 +91,7 @@ class Exchange:
     def put(self, queue: NamedQueue, putter: Putter) -> None:
         """Take the message in, or let its putter wait for room."""
         queue.putters.append(putter)
-        queue.refill()
+        queue.refill(self.stopping)
         self.serve(queue)
 
     def add_message(self, queue: NamedQueue, message: Message) -> None:
@@ -133,7 +147,13 @@ class Exchange:
         self.end_feeding()
         self.stopping = True
         for queue in self.table:
+            queue.refill(True)  # who waits for room is let in, and hears of the end at the next get
             self.serve(queue)
+
+    def close(self) -> None:
+        """No worker is left: the streams have ended for the manager's own readers too."""
+        self.closed = True
+        self.stop()
 
     def serve(self, queue: NamedQueue) -> None:
         """Bring entries and waiting getters of a queue together; tell the getters when the stream has ended."""
@@ -142,9 +162,9 @@ class Exchange:
             if getter is None:
                 return
             self._hand(queue, getter)
-        if self.ended(queue):
-            while (getter := queue.next_getter()) is not None:
-                queue.getters.popleft()
+        for getter in [getter for getter in queue.getters if self.ended(queue, getter)]:
+            queue.getters.remove(getter)
+            if getter.live:
                 getter.live = False
                 getter.deliver(queue, None)
         if self.any_getters and self._all_drained():
@@ -154,14 +174,18 @@ class Exchange:
                     getter.live = False
                     getter.deliver(queue, None)
 
-    def ended(self, queue: NamedQueue) -> bool:
+    def ended(self, queue: NamedQueue, getter: Getter | None = None) -> bool:
         """Whether a reader that asks now has reached the end of the stream.
 
-        A chunk that was handed out ahead and not begun is as good as queued: it may come back.
+        A chunk that was handed out ahead and not begun is as good as queued: it may come back. A reader in the manager
+        may still get what running workers put into a queue that has no feeder.
         """
         if queue.entries or self.ledger.track(queue.number).ahead:
             return False
-        return self.stopping or queue.drained
+        if queue.drained or self.closed:
+            return True
+        in_manager = getter is not None and getter.worker is None
+        return self.stopping and (not in_manager or queue.feeders_seen > 0)
 
     # ---- time
 
@@ -192,7 +216,7 @@ class Exchange:
 
     def _left(self, queue: NamedQueue) -> None:
         if queue.putters:
-            queue.refill()
+            queue.refill(self.stopping)
         self.on_room(queue)
 
     def _first(self, queue: NamedQueue) -> Getter | None:

@@ -51,7 +51,7 @@ class ManagerQueue:
             queue.Full: no room within `timeout` seconds, or at once with ``block=False``.
             PayloadError: `obj` cannot be pickled.
         """
-        _check(timeout)
+        _check(timeout if block else None)
         if self.on_put is not None and self.on_put(obj):
             return
         message = Message(dumps(obj))
@@ -64,7 +64,7 @@ class ManagerQueue:
             putter = Putter(None, message, lambda: self._settle(putter, cond))
             exchange.put(self._queue, putter)
             if not cond.wait_for(lambda: not putter.live, timeout if block else 0):
-                putter.live = False
+                exchange.withdraw(self._queue, putter)
                 raise std_queue.Full
 
     @staticmethod
@@ -84,7 +84,7 @@ class ManagerQueue:
         Raises:
             queue.Empty: nothing came within `timeout` seconds, or at once with ``block=False``.
         """
-        _check(timeout)
+        _check(timeout if block else None)
         exchange = self._exchange
         got: list[Message | Chunk | None] = []
         with exchange.lock:
@@ -97,12 +97,13 @@ class ManagerQueue:
             getter = Getter(None, deliver)
             exchange.get(self._queue, getter)
             if not cond.wait_for(lambda: bool(got), timeout if block else 0):
-                getter.live = False
+                exchange.withdraw(self._queue, getter)
                 raise std_queue.Empty
             entry = got[0]
             if isinstance(entry, Chunk):
                 exchange.ledger.lease(entry, _MANAGER, 0.0, begun=True)
                 exchange.ledger.done(_MANAGER, entry.queue, entry.serial, _MANAGER, 0.0)
+                exchange.on_manager_read(entry.queue, entry.serial)
         if entry is None:
             return [closing_header(self.name), STOP_MSG]
         if isinstance(entry, Chunk):

@@ -71,7 +71,10 @@ class Intake:
             job.feeders_waiting -= 1
 
     def _has_room(self, queue: NamedQueue) -> bool:
-        return not queue.full and self._job.fill(queue) < self._job.settings.window_chunks
+        ahead = self._job.ledger.track(queue.number).ahead
+        if queue.maxsize and len(queue.entries) + ahead >= queue.maxsize:
+            return False
+        return self._job.fill(queue) < self._job.settings.window_chunks
 
     def _has_bytes(self, queue: NamedQueue, size: int) -> bool:
         track = self._job.ledger.track(queue.number)

@@ -82,6 +82,7 @@ class Mp:
         self._display: LineDisplay | None = None
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self.queues = Queues()
+        self.q_name_id_lst: list[tuple[str, int, ManagerQueue]] = []  # the default input queue first
         self.queue_cust_dict_std: dict[str, ManagerQueue] = {}
         self.queue_cust_dict_cat: dict[str, dict[str, ManagerQueue]] = {}
         self.queue_std_dict: dict[str, ManagerQueue] = {}  # 1.0's name for the default queues
@@ -90,6 +91,7 @@ class Mp:
             handle = ManagerQueue(self._exchange, queue)
             self.queues.add(handle, None, queue.short)
             self.queue_std_dict[queue.short] = handle
+            self.q_name_id_lst.append((handle.name, id(handle), handle))
         self.mp_input_q, self.mp_output_q, self.mp_print_q, self.mp_info_q, self.mp_tools_q = self.queues.handles
         self.mp_tools_q.on_put = self._put_tool
         self.mp_print_q.on_put = self._put_print
@@ -125,15 +127,11 @@ class Mp:
                     self.queue_cust_dict_std[queue.short] = handle
                 else:
                     self.queue_cust_dict_cat.setdefault(queue.category, {})[queue.short] = handle
+                self.q_name_id_lst.append((handle.name, id(handle), handle))
                 handles.append(handle)
                 if self._job is not None:
                     self._job.crew.broadcast(encode(Kind.QUEUE, dumps(queue.row)))
             return handles
-
-    @property
-    def q_name_id_lst(self) -> list[tuple[str, int, ManagerQueue]]:
-        """``(name, id, queue)`` of every queue, the default input queue first."""
-        return [(q.name, id(q), q) for q in self.queues.handles]
 
     def find_queue(self, what: Any) -> tuple[str, int, ManagerQueue]:
         """The tuple of ``q_name_id_lst`` for a name, an ``id()`` or a queue.
@@ -141,9 +139,9 @@ class Mp:
         Raises:
             KeyError: there is none; the nearest name is given.
         """
-        for row in self.q_name_id_lst:
-            if what is row[2] or (isinstance(what, int) and what == row[1]) or what == row[0]:
-                return row
+        for handle in self.queues.handles:
+            if what is handle or (isinstance(what, int) and what == id(handle)):
+                return handle.name, id(handle), handle
         if isinstance(what, str):
             handle = self.queues.handles[self._exchange.table.find(what).number]
             return handle.name, id(handle), handle

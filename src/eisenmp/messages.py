@@ -45,7 +45,7 @@ class MessageDesk:
             job.engine.send(worker.number, encode(Kind.ACCEPTED, serial=request))
 
         def too_late() -> None:
-            putter.live = False
+            job.exchange.withdraw(queue, putter)
             job.engine.send(worker.number, encode(Kind.FULL, serial=request))
 
         putter = Putter(worker.number, Message(frame.payload), accepted)

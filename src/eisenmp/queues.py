@@ -28,7 +28,7 @@ class Message:
     payload: Payload
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Getter:
     """Somebody who waits for an entry. ``deliver`` gets the entry, or None for the end of the stream."""
 
@@ -38,7 +38,7 @@ class Getter:
     live: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Putter:
     """Somebody who waits for room with a message in hand."""
 
@@ -78,9 +78,9 @@ class NamedQueue:
         """All its feeders are done and nothing is queued: a reader that asks now has reached the end."""
         return self.feeders_seen > 0 and not self.feeders_open and not self.entries and not self.putters
 
-    def refill(self) -> None:
-        """Let waiting putters in as far as there is room."""
-        while self.putters and not self.full:
+    def refill(self, anyway: bool = False) -> None:
+        """Let waiting putters in as far as there is room, or all of them."""
+        while self.putters and (anyway or not self.full):
             putter = self.putters.popleft()
             if putter.live:
                 self.touched = True

@@ -43,7 +43,7 @@ class TicketDesk:
                 job.engine.send(worker.number, encode(Kind.MESSAGE, entry.payload, queue=queue.number, serial=request))
 
         def too_late() -> None:
-            getter.live = False
+            job.exchange.withdraw(queue, getter)
             job.engine.send(worker.number, encode(Kind.EMPTY, serial=request))
 
         queue = None if frame.queue == ANY_QUEUE else job.table[frame.queue]
@@ -84,6 +84,8 @@ class TicketDesk:
             holds, busy = job.ledger.in_hand(worker.number, queue.number)
             if not busy:
                 continue  # its request is on the way, and is served first
+            if queue.maxsize:  # what lies ahead in workers counts as queued
+                allowance = min(allowance, 1 + queue.maxsize - job.ledger.track(queue.number).ahead)
             more = allowance - holds
             while more > 0 and (chunk := job.exchange.next_chunk(queue)) is not None:
                 self._lease(worker, chunk, 0)

@@ -206,12 +206,14 @@ class Decoder:
         if self._stop - at < total:
             self._grow(at - self._start + total)
             return None
-        pieces = []
-        for size in sizes:
-            pieces.append(bytes(self._view[at : at + size]))
+        body = bytes(self._view[at : at + length])
+        at += length
+        buffers = []
+        for size in sizes[1:]:
+            buffers.append(bytearray(self._view[at : at + size]))  # writable, as the arrays made of them are
             at += size
         self._start = at
-        return Frame(*head, pieces[0], tuple(pieces[1:]))
+        return Frame(*head, body, tuple(buffers))
 
     def _grow(self, need: int) -> None:
         """Make sure that a small message of `need` bytes fits behind ``_start``."""

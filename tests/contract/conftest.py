@@ -7,10 +7,20 @@ import pytest
 
 from tests.support import ENGINES, FORKS, Lab
 
+_PARAMS = [pytest.param(name, marks=FORKS if name == 'fork' else ()) for name in ENGINES]
 
-@pytest.fixture(params=[pytest.param(name, marks=FORKS if name == 'fork' else ()) for name in ENGINES])
+
+@pytest.fixture(params=_PARAMS)
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
     """A folder and an engine."""
+    made = Lab(tmp_path, request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=_PARAMS[1:])
+def process_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    """Only engines whose workers are processes: what a thread of the manager cannot do."""
     made = Lab(tmp_path, request.param)
     yield made
     made.close()

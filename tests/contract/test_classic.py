@@ -114,7 +114,7 @@ def test_an_item_that_looks_like_the_end_ends_nothing(lab: Lab) -> None:
 
 def test_feeders_before_and_after_the_start_share_a_queue(lab: Lab) -> None:
     emp = lab.mp()
-    emp.run_q_feeder(generator=range(0, 25))
+    emp.run_q_feeder(generator=range(25))
     emp.feed(range(100, 125))
     hold = threading.Event()
 
@@ -354,10 +354,12 @@ def test_one_feeder_raises_and_the_others_are_finished(lab: Lab) -> None:
         assert go.wait(ALARM)
         yield from range(50)
 
+    def fail() -> Iterator[int]:
+        raise LookupError('no more rows')
+
     def broken() -> Iterator[int]:
         go.set()
-        raise LookupError('no more rows')
-        yield 0
+        yield from fail()
 
     emp.run_q_feeder(generator=fine())
     emp.run_q_feeder(generator=broken())

@@ -53,11 +53,11 @@ def test_wait_with_a_time_limit(lab: Lab) -> None:
     for limit in (0, 0.02):
         with pytest.raises(TimeoutError, match='2 leased'):
             emp.wait(limit)
-    assert not emp.begin_proc_shutdown
+    over = [emp.begin_proc_shutdown]
     for _ in range(2):
         emp.queues['gate'].put('go')
     assert emp.wait(ALARM)['mp_input_q'].values() == [0, 1]
-    assert emp.begin_proc_shutdown
+    assert [*over, emp.begin_proc_shutdown] == [False, True]
     assert emp.wait(0) is emp.results, 'once more, at once'
 
 
@@ -123,8 +123,8 @@ def test_a_block_that_raises_kills_the_job(lab: Lab) -> None:
 
 def test_a_block_raises_what_stopped_the_job(lab: Lab) -> None:
     emp = lab.mp()
+    lab.start(emp, 'def entry(rows): return 1 / rows[0]\n', WORKER_CALL='chunk')
     with pytest.raises(ZeroDivisionError), emp:
-        lab.start(emp, 'def entry(rows): return 1 / rows[0]\n', WORKER_CALL='chunk')
         emp.feed([0])
     _gone(emp, lab)
 
@@ -302,9 +302,7 @@ def test_a_worker_ended_by_hand_is_replaced(lab: Lab, how: str, caplog: pytest.L
     assert 'Process-2' in caplog.text
 
 
-def test_servers_in_threads_outlive_their_entry_function(lab: Lab) -> None:
-    if lab.in_process:
-        pytest.skip('a worker that is a thread has no process that could live on')
+def test_servers_in_threads_outlive_their_entry_function(process_lab: Lab) -> None:
     worker = """
         import threading
 
@@ -317,9 +315,9 @@ def test_servers_in_threads_outlive_their_entry_function(lab: Lab) -> None:
                 threading.Thread(target=serve, args=(toolbox,)).start()
             return False
     """
-    emp = lab.mp()
+    emp = process_lab.mp()
     requests, replies = emp.add_queue('requests'), emp.add_queue('replies')
-    lab.start(emp, worker)
+    process_lab.start(emp, worker)
     emp.wait(ALARM)
     assert emp.begin_proc_shutdown
     (process,) = emp.proc_list
@@ -334,13 +332,11 @@ def test_servers_in_threads_outlive_their_entry_function(lab: Lab) -> None:
     requests.put(None)
     process.join(ALARM)
     assert process.exitcode == 0
-    _gone(emp, lab)
+    _gone(emp, process_lab)
 
 
-def test_threads_that_still_work_keep_their_tickets(lab: Lab) -> None:
+def test_threads_that_still_work_keep_their_tickets(process_lab: Lab) -> None:
     """The entry function returns, its threads go on taking chunks until the end of the stream."""
-    if lab.in_process:
-        pytest.skip('a worker that is a thread has no process that could live on')
     worker = """
         import threading
 
@@ -358,9 +354,9 @@ def test_threads_that_still_work_keep_their_tickets(lab: Lab) -> None:
             toolbox.hold.get()
             return False
     """
-    emp = lab.mp()
+    emp = process_lab.mp()
     started, gate, hold = emp.add_queue('started'), emp.add_queue('gate'), emp.add_queue('hold')
-    lab.start(emp, worker, NUM_PROCS=2, NUM_ROWS=1, RESULTS_STORE=True)
+    process_lab.start(emp, worker, NUM_PROCS=2, NUM_ROWS=1, RESULTS_STORE=True)
     emp.feed(range(5))
     assert started.get(timeout=ALARM)
     gate.put('go')
@@ -368,7 +364,7 @@ def test_threads_that_still_work_keep_their_tickets(lab: Lab) -> None:
     hold.put('go')
     results = emp.wait(ALARM)
     assert results['mp_input_q'].values()[:4] == [0, 1, 2, 3]
-    _gone(emp, lab)
+    _gone(emp, process_lab)
 
 
 def test_wait_in_several_threads(lab: Lab) -> None:

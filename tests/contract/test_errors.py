@@ -154,11 +154,11 @@ class OfTheWorker(Exception):
 
 def work(item, toolbox):
     if item == 'two':
-        raise things.TwoArguments(404, 'not found')
+        raise things.TwoArgumentsError(404, 'not found')
     if item == 'lock':
-        raise things.HoldsLock('with a lock')
+        raise things.HoldsLockError('with a lock')
     if item == 'fine':
-        raise things.Fine('carries rows', [1, 2])
+        raise things.FineError('carries rows', [1, 2])
     if item == 'own':
         raise OfTheWorker(7, 'of a worker file')
     if item == 'exit':
@@ -171,7 +171,7 @@ def work(item, toolbox):
         except KeyError as error:
             raise ValueError('second') from error
     if item == 'group':
-        raise ExceptionGroup('several', [ValueError(1), things.TwoArguments(2, 'b')])
+        raise ExceptionGroup('several', [ValueError(1), things.TwoArgumentsError(2, 'b')])
     if item == 'deep':
         def dive(n):
             return dive(n + 1)
@@ -188,14 +188,14 @@ def test_exceptions_that_travel_badly(lab: Lab, call: str) -> None:
     assert results[7].value == _value(call, 'ok'), 'the worker lives on'
     two, lock, fine, own, chained, group, deep = [results[n].error for n in range(7)]
     for error, name, text in (
-        (two, 'TwoArguments', '404: not found'),
-        (lock, 'HoldsLock', 'with a lock'),
+        (two, 'TwoArgumentsError', '404: not found'),
+        (lock, 'HoldsLockError', 'with a lock'),
     ):
         assert name in (error.type_name if isinstance(error, eisenmp.RemoteError) else type(error).__name__)
         assert text in str(error)
         assert error is not None
         assert f'{name}' in str(error.__cause__)
-    assert isinstance(fine, things.Fine)
+    assert isinstance(fine, things.FineError)
     assert fine.rows == [1, 2]
     assert type(own).__name__ == 'OfTheWorker' or (
         isinstance(own, eisenmp.RemoteError) and own.type_name.endswith('OfTheWorker')
@@ -211,7 +211,7 @@ def test_an_exception_that_travels_badly_stops_the_job(lab: Lab, call: str) -> N
     emp = _job(lab, call, RAISE, ['ok', 'two'])
     with pytest.raises(Exception, match='404: not found') as caught:
         emp.wait(ALARM)
-    assert 'TwoArguments' in f'{type(caught.value).__name__} {caught.value}'
+    assert 'TwoArgumentsError' in f'{type(caught.value).__name__} {caught.value}'
     assert 'in work' in str(caught.value.__cause__)
 
 
@@ -238,9 +238,7 @@ def test_a_call_that_fails_without_a_ticket(lab: Lab) -> None:
     assert emp.join(ALARM)
 
 
-def test_a_call_that_fails_without_a_ticket_now_and_then_is_skipped(
-    lab: Lab, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_call_that_fails_without_a_ticket_now_and_then_is_skipped(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     worker = """
         CALLS = []
 

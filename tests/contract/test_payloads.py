@@ -158,8 +158,9 @@ SCRIPT = """
 
     emp = eisenmp.Mp()
     emp.start(
-        worker_modules=[{'WORKER_PATH': 'worker.py', 'WORKER_REF': 'entry'}], WORKER_CALL='item', NUM_PROCS=2, NUM_ROWS=1,
-        RESULTS_STORE=True, ON_ERROR='skip', shift=shift, pair=Pair(1, 2), Problem=Problem, **SETTINGS
+        worker_modules=[{'WORKER_PATH': 'worker.py', 'WORKER_REF': 'entry'}], NUM_PROCS=2, NUM_ROWS=1,
+        WORKER_CALL='item', RESULTS_STORE=True, ON_ERROR='skip',
+        shift=shift, pair=Pair(1, 2), Problem=Problem, **SETTINGS
     )
     emp.feed([Point(1), Reading(2.5), Pair(3, 4), lambda: 5])
     results = emp.wait(20)['mp_input_q']

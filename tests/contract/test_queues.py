@@ -210,7 +210,7 @@ def test_the_manager_takes_a_chunk_as_a_worker_would(lab: Lab) -> None:
     emp.feed('abc', 'own')
     assert own.get(timeout=ALARM) == ['own;_TID_0;', 'a', 'b']
     assert own.get(timeout=ALARM) == ['own;_TID_1;', 'c']
-    header, end = own.get(timeout=ALARM)
+    header, _ = own.get(timeout=ALARM)
     assert 'own' in header
     assert '_TID_' not in header
     emp.feed([1, 2])
@@ -225,7 +225,8 @@ def test_a_queue_made_after_the_start_is_there_for_workers(lab: Lab) -> None:
             name = toolbox.control.get()
             if name is None:
                 return False
-            queue = getattr(toolbox, name) if '|' not in name else getattr(toolbox, name.split('|')[0])[name.split('|')[1]]
+            category, _, short = name.rpartition('|')
+            queue = toolbox.kwargs[category][short] if category else getattr(toolbox, short)
             assert name in [row[0] for row in toolbox.Q_NAME_ID_LST]
             queue.put(name)
             return True
@@ -401,9 +402,9 @@ def test_names_ids_and_references() -> None:
     assert emp.queue_cust_dict_std['blue_q_7'] is emp.queues['blue_q_7'] is emp.find_queue('blue_q_7')[2]
     assert emp.queue_cust_dict_cat['cat']['b'] is emp.queues['cat', 'b']
     assert listed == rows, 'custom queues are appended to the list that the user holds'
-    for what in ('blue_q_8', 5, object()):
+    for unknown in ('blue_q_8', 5, object()):
         with pytest.raises(KeyError):
-            emp.find_queue(what)
+            emp.find_queue(unknown)
     with pytest.raises(KeyError, match='blue_q_7'):
         emp.queues['blue_q_8']
 

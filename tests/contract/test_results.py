@@ -209,7 +209,7 @@ def test_a_reader_hears_what_stopped_the_job(lab: Lab) -> None:
     reader = emp.results.outcomes()
     lab.start(emp, 'def entry(rows): return 1 / rows[0]\n', WORKER_CALL='chunk', NUM_ROWS=1)
     emp.feed([1, 0])
-    got = []
+    got: list[Any] = []
     with pytest.raises(ZeroDivisionError):
         got.extend(reader)
     with pytest.raises(ZeroDivisionError):
@@ -312,7 +312,9 @@ def test_the_dictionary_of_version_one_is_the_newest_jobs(lab: Lab) -> None:
 
 
 def test_printing_at_the_end(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    lab.run(SUM, range(15), RESULTS_STORE=False, RESULTS_PRINT=True, RESULTS_DICT_PRINT=True, RESULT_LABEL='sums of mine')
+    lab.run(
+        SUM, range(15), RESULTS_STORE=False, RESULTS_PRINT=True, RESULTS_DICT_PRINT=True, RESULT_LABEL='sums of mine'
+    )
     out = capsys.readouterr().out
     assert 'sums of mine' in out
     assert "{'mp_input_q (default)': [(0, 45), (1, 60)]}" in out

@@ -47,7 +47,9 @@ def test_what_is_in_a_toolbox(lab: Lab) -> None:
     nested = {'rows': [(1, 2), {'x': None}]}
     lab.start(emp, worker, NUM_PROCS=2, NUM_ROWS=3, RESULTS_STORE=True, RESULT_LABEL='fake production',
               sleep_time=20, num_of_lists=0, BLUE='a custom one in capitals', nothing=None, nested=nested)  # fmt: skip
-    first, second = sorted((emp.queues['out'].get(timeout=ALARM) for _ in range(2)), key=lambda found: found['WORKER_ID'])
+    first, second = sorted(
+        (emp.queues['out'].get(timeout=ALARM) for _ in range(2)), key=lambda found: found['WORKER_ID']
+    )
     emp.wait(ALARM)
     for number, found in enumerate((first, second)):
         assert found['START_SEQUENCE_NUM'] == number

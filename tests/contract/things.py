@@ -4,7 +4,7 @@ import threading
 from typing import Any, NoReturn
 
 
-class TwoArguments(Exception):
+class TwoArgumentsError(Exception):
     """Pickles, and does not unpickle: ``args`` has one entry, ``__init__`` wants two."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -12,7 +12,7 @@ class TwoArguments(Exception):
         self.code = code
 
 
-class HoldsLock(Exception):
+class HoldsLockError(Exception):
     """Does not pickle."""
 
     def __init__(self, text: str) -> None:
@@ -20,7 +20,7 @@ class HoldsLock(Exception):
         self.lock = threading.Lock()
 
 
-class Fine(Exception):
+class FineError(Exception):
     """Travels as it is, with what it carries."""
 
     def __init__(self, text: str, rows: list[int]) -> None:

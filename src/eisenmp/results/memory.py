@@ -39,6 +39,7 @@ class Results(Mapping[str, "QueueResults"]):
         self.ledger = exchange.ledger
         self.store = False
         self.on_read = on_read
+        exchange.on_manager_read = lambda queue, serial: self.record(Record(queue, serial))
         self._keep = 0
         self.records: dict[int, dict[int, Record]] = {}  # with RESULTS_STORE: all; else failures only
         self._recent: deque[Record] = deque()
@@ -65,7 +66,10 @@ class Results(Mapping[str, "QueueResults"]):
         return sum(1 for q in self.table if self._tickets(q))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in list(self)
+        try:
+            return self._tickets(self.table.find(name)) > 0 if isinstance(name, str) else False
+        except KeyError:
+            return False
 
     def __repr__(self) -> str:
         return f"<results: {self.summary()}>"

@@ -54,6 +54,8 @@ def run_forked(sock: socket.socket) -> int:
     code = 1
     try:
         sys.stdin = open(os.devnull, encoding="utf-8")  # the manager's input is not ours to read
+        # What was the manager's dispatcher thread, a daemon, is the main thread here; threads inherit that from it.
+        threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
         run(sock)
         code = 0
     except SystemExit as leave:
