@@ -22,24 +22,27 @@ Importing this package starts no process and changes nothing.
 
 from __future__ import annotations
 
-from eisenmp.errors import (
-    CrashError,
-    EisenmpError,
-    JobKilled,
-    JobOver,
-    PayloadError,
-    ProtocolError,
-    RemoteError,
-    RemoteTraceback,
-    ResultsError,
-    SettingsError,
-    StopJob,
-    WorkerCallError,
-    WorkerStartError,
-)
-from eisenmp.manager import Mp
-from eisenmp.results import Outcome, Results
-from eisenmp.settings import usable_cores
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eisenmp.errors import (
+        CrashError,
+        EisenmpError,
+        JobKilled,
+        JobOver,
+        PayloadError,
+        ProtocolError,
+        RemoteError,
+        RemoteTraceback,
+        ResultsError,
+        SettingsError,
+        StopJob,
+        WorkerCallError,
+        WorkerStartError,
+    )
+    from eisenmp.manager import Mp
+    from eisenmp.results import Outcome, Results
+    from eisenmp.settings import usable_cores
 
 __version__ = "2.0.0.dev0"
 
@@ -62,3 +65,20 @@ __all__ = [
     "WorkerStartError",
     "usable_cores",
 ]
+
+_HOMES = {"Mp": "manager", "Outcome": "results", "Results": "results", "usable_cores": "settings"}
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for when it is asked for: a worker needs none of the manager's parts, only this package."""
+    if name not in __all__:
+        raise AttributeError(f"module 'eisenmp' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"eisenmp.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

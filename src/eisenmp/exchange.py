@@ -25,9 +25,8 @@ class Exchange:
         table: the queues.
         ledger: told about chunks that nobody will read.
 
-    ``on_room`` is called with a queue whenever one of its entries has left, ``on_manager_read`` with queue and serial of a
-    chunk that the manager itself took; others set them. ``lock`` guards the exchange and everything that it works on;
-    whoever calls holds it.
+    ``on_room`` is called with a queue when one of its entries has left, ``on_manager_read`` with queue and serial of a
+    chunk that the manager itself took; others set them. ``lock`` guards the exchange and all that it works on.
     """
 
     def __init__(self, table: QueueTable, ledger: Ledger) -> None:

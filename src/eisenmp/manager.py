@@ -344,6 +344,8 @@ class Mp:
             return
         try:
             self.wait()
+        except JobKilled:
+            pass  # the block itself has killed it, so it knows
         except BaseException:
             self.kill()
             raise

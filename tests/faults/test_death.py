@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +52,11 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
 def drain(queue: Any) -> list[Any]:
     """All that is in a queue of the manager."""
     return [queue.get_nowait() for _ in range(queue.qsize())]
+
+
+def is_up_or_over(emp: eisenmp.Mp, slot: int) -> bool:
+    """Whether there is somebody to kill in the slot, or the job has ended meanwhile."""
+    return emp.begin_proc_shutdown or emp.snapshot().workers[slot].phase == "up"
 
 
 def all_once(emp: eisenmp.Mp) -> None:
@@ -114,9 +120,9 @@ def test_killed_again_and_again(start: Start, style: str) -> None:
     emp.feed(items())
     kills = 0
     while not emp.begin_proc_shutdown and kills < 10:
-        handle = emp.proc_list[kills % 2]
-        wait_until(lambda: emp.begin_proc_shutdown or emp.snapshot().workers[kills % 2].phase == "up")
-        handle = emp.proc_list[kills % 2]
+        slot = kills % 2
+        wait_until(partial(is_up_or_over, emp, slot))
+        handle = emp.proc_list[slot]
         handle.kill()
         handle.join(ALARM)
         kills += 1

@@ -1,0 +1,1 @@
+"""Figures, measured beside other libraries in the same run. See README.md."""

@@ -1,0 +1,86 @@
+"""Does memory stay flat? An endless generator of 1 MiB items before slow workers, and before a slow reader of results.
+
+Growth of the manager's resident memory above what it was before the feeding, and how much of that came in the second
+half.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import eisenmp
+from benchmarks.figures import Figure, resident_mib
+
+__all__ = ["run"]
+
+SECONDS = 8.0
+GOAL = 96.0
+
+
+def endless() -> Iterator[bytes]:
+    """Distinct items of a mebibyte, for ever."""
+    while True:
+        yield os.urandom(1 << 20)
+
+
+def slow_workers(rows: int | None) -> tuple[float, float]:
+    """(growth, growth in the second half), in MiB, of a job whose workers are slow."""
+    with eisenmp.Mp() as emp:
+        _start(emp, "slow_length", rows)
+        growth = _watch(lambda: time.sleep(0.05))
+        emp.kill()
+    return growth
+
+
+def slow_reader() -> tuple[float, float]:
+    """The same for a job whose results are read slowly, each as large as its item."""
+    with eisenmp.Mp() as emp:
+        reader = emp.results.outcomes()
+        _start(emp, "chunk_length", 1)
+
+        def read() -> None:
+            next(reader)
+            time.sleep(0.05)
+
+        growth = _watch(read)
+        reader.close()
+        emp.kill()
+    return growth
+
+
+def _start(emp: eisenmp.Mp, ref: str, rows: int | None) -> None:
+    path = str(Path(__file__).with_name("work.py"))
+    emp.start(
+        worker_modules=[{"WORKER_PATH": path, "WORKER_REF": ref}], NUM_PROCS=2, NUM_ROWS=rows, WORKER_CALL="chunk"
+    )
+    emp.feed(endless())
+
+
+def _watch(meanwhile: Callable[[], None]) -> tuple[float, float]:
+    begin, before = time.monotonic(), resident_mib()
+    most = [before, before]
+    while (passed := time.monotonic() - begin) < SECONDS:
+        meanwhile()
+        half = int(passed > SECONDS / 2)
+        most[half] = max(most[half], resident_mib())
+    return max(most) - before, max(0.0, most[1] - most[0])
+
+
+def run(rounds: int) -> list[Figure]:
+    """All figures of this file, one run each."""
+    figures = []
+    cases: list[tuple[str, Callable[[], tuple[float, float]]]] = [
+        ("memory, slow workers, 1 item a chunk", lambda: slow_workers(1)),
+        ("memory, slow workers, default chunks", lambda: slow_workers(None)),
+        ("memory, slow reader", slow_reader),
+    ]
+    for name, measure in cases:
+        grown, late = measure()
+        goal = f"< {GOAL:g} MiB, then flat"
+        figures.append(
+            Figure(name, f"{grown:.0f} MiB", "", f"second half {late:+.0f} MiB", goal, grown < GOAL and late < 8)
+        )
+    return figures
