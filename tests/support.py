@@ -116,6 +116,11 @@ class Lab:
         self._jobs.append(eisenmp.Mp())
         return self._jobs[-1]
 
+    def adopt(self, emp: eisenmp.Mp | None) -> None:
+        """A manager that was made elsewhere and may have to be ended."""
+        if emp is not None:
+            self._jobs.append(emp)
+
     def file(self, text: str, name: str = 'worker.py') -> str:
         """Write a worker file; see :func:`write`."""
         return write(self.folder, text, name)

@@ -35,8 +35,9 @@ def parse_header(text: str) -> tuple[str, int | None] | None:
     """
     text = text.removeprefix(OUTPUT_HEADER).removeprefix(INPUT_HEADER)
     name, mark, rest = text.rpartition(";" + TICKET_MARK)
-    if mark and rest.endswith(";") and rest[:-1].isdecimal():
-        return name, int(rest[:-1])
+    digits = rest[:-1]
+    if mark and rest.endswith(";") and digits.isdecimal() and len(digits) <= 20 and int(digits) < 1 << 64:
+        return name, int(digits)  # a ticket's number travels as 64 bits
     if text.endswith(f";{CLOSING_MARK};"):
         return text[: -len(CLOSING_MARK) - 2], None
     return None

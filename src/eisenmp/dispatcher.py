@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import pickle
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -34,6 +36,7 @@ from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
 
 __all__ = ["Dispatcher"]
 
+_CRASH_PATIENCE: Final = 5.0  # seconds that processes get to be gone when the loop itself has failed
 _SLOW_START: Final = 10.0  # seconds after which a worker that is not up yet is named
 
 
@@ -51,6 +54,7 @@ class Dispatcher:
         self._on_over = on_over
         self._launched = threading.Event()
         self._finishing = False
+        self._complained = False
         self.tickets = TicketDesk(job)
         self.messages = MessageDesk(job, tools)
         tickets, messages = self.tickets, self.messages
@@ -88,9 +92,7 @@ class Dispatcher:
             while self._turn():
                 pass
         except BaseException as error:  # a bug of ours: rather a dead job with a reason than a silent one
-            with self._job.lock:
-                self._job.spoil(error)
-                self._job.kill()
+            self._crash(error)
         finally:
             self._launched.set()
             self._end()
@@ -105,7 +107,7 @@ class Dispatcher:
             deadline = job.exchange.next_deadline()
             gone = job.crew.supervisor.gone()
         for call in later:
-            call()
+            self._speak(call)
         if gone:
             return False
         events = job.engine.wait(None if deadline is None else max(0.0, deadline - job.clock()))
@@ -115,6 +117,27 @@ class Dispatcher:
             self.tickets.hand_ahead()
             job.exchange.due(job.clock())
         return True
+
+    def _speak(self, call: Callable[[], None]) -> None:
+        """Tell the listener; what goes wrong there (a logging handler of the user's, say) spoils no work."""
+        try:
+            call()
+        except Exception:
+            if not self._complained and sys.stderr is not None:
+                self._complained = True
+                traceback.print_exc()
+
+    def _crash(self, error: BaseException) -> None:
+        """End all processes and see them gone, without relying on what has just failed."""
+        job = self._job
+        with job.lock:
+            job.spoil(error)
+            job.kill()
+        deadline = job.clock() + _CRASH_PATIENCE
+        while job.crew.workers and job.clock() < deadline:
+            for event in job.engine.wait(0.1):
+                if isinstance(event.what, Exit):
+                    job.crew.workers.pop(event.worker, None)
 
     def _start_due(self) -> None:
         crew = self._job.crew
@@ -195,10 +218,9 @@ class Dispatcher:
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
         """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
-        kind, message, file, line, text = pickle.loads(frame.body)
-        where = f"{file}, line {line}" if line else file
-        error = WorkerStartError(f"worker module {where}: {kind}: {message}")
-        error.add_note(text.rstrip())
+        words, trace = pickle.loads(frame.body)
+        error = WorkerStartError(words)
+        error.add_note(trace)
         self._job.spoil(error)
         self._job.kill()
 
@@ -229,12 +251,8 @@ class Dispatcher:
         again, aside = job.ledger.died(worker.number, worker.slot, end.text)
         for chunk in aside:
             self.tickets.set_aside(chunk)
-        if job.exchange.feeding_over:
-            for chunk in again:
-                job.ledger.unread(chunk)
-            return []
         job.exchange.put_back(again)
-        return again
+        return [] if job.exchange.feeding_over else again
 
     def _restart(self, decision: Restart) -> None:
         crew = self._job.crew

@@ -38,6 +38,7 @@ __all__ = [
     "StopJob",
     "WorkerCallError",
     "WorkerStartError",
+    "annotate",
     "nearest",
 ]
 
@@ -123,6 +124,14 @@ class StopJob(Exception):  # noqa: N818 - control flow, like StopIteration
     def __init__(self, value: Any = None) -> None:
         super().__init__(value)
         self.value = value
+
+
+def annotate(error: BaseException, text: str) -> None:
+    """Add a note, if the exception lets us: a class of the user's may refuse attributes."""
+    try:
+        error.add_note(text)
+    except Exception:
+        pass  # the note is a help, the error is what counts
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -45,12 +45,15 @@ class Exchange:
     # ---- getting
 
     def get(self, queue: NamedQueue | None, getter: Getter) -> None:
-        """Serve the getter now, or let it wait in line. `queue` None: any queue that has a feeder."""
+        """Serve the getter now, or let it wait in line.
+
+        `queue` None: a chunk of any queue that has a feeder, as plain workers want it; messages are not for them.
+        """
         getter.order = next(self._order)
         if queue is None:
             for candidate in self.table:
-                if candidate.feeders_seen and candidate.entries:
-                    self._hand(candidate, getter)
+                if candidate.feeders_seen and (at := candidate.first_chunk()) is not None:
+                    self._hand(candidate, getter, at)
                     return
             if self._all_drained():
                 getter.live = False
@@ -106,6 +109,10 @@ class Exchange:
 
     def put_back(self, chunks: list[Chunk]) -> None:
         """Chunks of dead workers and such: ahead of the queue, and among themselves in ticket order."""
+        if self.feeding_over:  # no further chunk starts
+            for chunk in chunks:
+                self.ledger.unread(chunk)
+            return
         for chunk in chunks:
             entries = self.table[chunk.queue].entries
             at = 0
@@ -157,10 +164,10 @@ class Exchange:
     def serve(self, queue: NamedQueue) -> None:
         """Bring entries and waiting getters of a queue together; tell the getters when the stream has ended."""
         while queue.entries:
-            getter = self._first(queue)
+            getter, at = self._first(queue)
             if getter is None:
-                return
-            self._hand(queue, getter)
+                break
+            self._hand(queue, getter, at)
         for getter in [getter for getter in queue.getters if self.ended(queue, getter)]:
             queue.getters.remove(getter)
             if getter.live:
@@ -207,8 +214,9 @@ class Exchange:
 
     # ---- inside
 
-    def _hand(self, queue: NamedQueue, getter: Getter) -> None:
-        entry = queue.entries.popleft()
+    def _hand(self, queue: NamedQueue, getter: Getter, at: int = 0) -> None:
+        entry = queue.entries[at]
+        del queue.entries[at]
         getter.live = False
         self._left(queue)
         getter.deliver(queue, entry)
@@ -218,19 +226,26 @@ class Exchange:
             queue.refill(self.stopping)
         self.on_room(queue)
 
-    def _first(self, queue: NamedQueue) -> Getter | None:
-        """Whoever has waited longest, among those who ask this queue and those who take from any."""
+    def _first(self, queue: NamedQueue) -> tuple[Getter | None, int]:
+        """Whoever has waited longest, of those who ask this queue and those who take chunks of any; and which entry."""
         own = queue.next_getter()
         while self.any_getters and not self.any_getters[0].live:
             self.any_getters.popleft()
         anyone = self.any_getters[0] if self.any_getters and queue.feeders_seen else None
-        if own is not None and (anyone is None or own.order < anyone.order):
-            queue.getters.popleft()
-            return own
-        if anyone is not None:
+        at = queue.first_chunk() if anyone is not None else None
+        if anyone is not None and at is not None and (own is None or anyone.order < own.order):
             self.any_getters.popleft()
-        return anyone
+            return anyone, at
+        if own is not None:
+            queue.getters.popleft()
+        return own, 0
 
     def _all_drained(self) -> bool:
+        """Whether plain workers have reached the end: no chunk is left anywhere, and none will come."""
         fed = [queue for queue in self.table if queue.feeders_seen]
-        return all(self.ended(queue) for queue in fed) and (bool(fed) or self.stopping)
+        return all(self._no_more_chunks(queue) for queue in fed) and (bool(fed) or self.stopping)
+
+    def _no_more_chunks(self, queue: NamedQueue) -> bool:
+        if queue.first_chunk() is not None or self.ledger.track(queue.number).ahead:
+            return False
+        return self.stopping or not queue.feeders_open

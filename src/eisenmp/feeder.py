@@ -72,21 +72,29 @@ class Feeder:
     def _run(self, sink: Sink) -> None:
         error: BaseException | None = None
         try:
-            while sink.wait_for_room(self):
-                rows: list[Any] = []
-                try:
-                    self._cut(rows)
-                except BaseException as raised:  # the generator's own; what it made before is fed
-                    error = raised
-                if rows:
-                    self.made += len(rows)
-                    if not self._send(sink, rows):
-                        break
-                if error is not None or not rows:
-                    break
+            error = self._feed(sink)
+        except BaseException as raised:  # pickling runs the items' own code, which may raise anything
+            error = raised
         finally:
             self.done = True
             sink.feeder_done(self, error)
+
+    def _feed(self, sink: Sink) -> BaseException | None:
+        """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""
+        while sink.wait_for_room(self):
+            rows: list[Any] = []
+            error: BaseException | None = None
+            try:
+                self._cut(rows)
+            except BaseException as raised:
+                error = raised
+            if rows:
+                self.made += len(rows)
+                if not self._send(sink, rows):
+                    return error
+            if error is not None or not rows:
+                return error
+        return None
 
     def _cut(self, rows: list[Any]) -> None:
         """Take the next items. ``extend`` keeps what came before an exception."""
@@ -122,8 +130,19 @@ def _name_culprit(rows: list[Any], error: PayloadError) -> PayloadError:
 
 
 def _size(item: Any) -> int:
-    """Bytes of an item, roughly: what it says itself, else what the interpreter says."""
-    size = getattr(item, "nbytes", None)
-    if isinstance(size, int):
-        return size
-    return len(item) if isinstance(item, bytes | bytearray | str) else 64
+    """Bytes of an item, roughly; of a row of fields, what its first fields come to."""
+    if isinstance(item, tuple | list):
+        return sum([_flat_size(part) for part in islice(item, 100)])
+    if isinstance(item, dict):
+        return sum([_flat_size(part) for part in islice(item.values(), 100)])
+    return _flat_size(item)
+
+
+def _flat_size(item: Any) -> int:
+    if isinstance(item, bytes | bytearray | str):
+        return len(item)
+    try:
+        size = item.nbytes
+    except Exception:  # it has none, or its own code fails
+        return 64
+    return size if isinstance(size, int) else 64

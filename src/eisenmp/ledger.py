@@ -168,12 +168,17 @@ class Ledger:
             self.tracks[queue].end(chunk, State.DONE, slot, seconds)
         return chunk
 
-    def failed(self, worker: int, queue: int, serial: int, slot: int, seconds: float) -> tuple[Chunk, bool] | None:
-        """A try ended in an exception: (chunk, whether it goes back to the queue); None when not held."""
+    def failed(
+        self, worker: int, queue: int, serial: int, slot: int, seconds: float, *, last: bool = False
+    ) -> tuple[Chunk, bool] | None:
+        """A try ended in an exception: (chunk, whether it goes back to the queue); None when not held.
+
+        `last`: there will be no further try, whatever ``RETRIES`` says.
+        """
         chunk = self._release(worker, queue, serial)
         if chunk is None:
             return None
-        if chunk.failures < self.retries:
+        if chunk.failures < self.retries and not last:
             chunk.failures += 1
             self.tracks[queue].move(chunk, State.QUEUED)
             return chunk, True

@@ -225,12 +225,16 @@ class Mp:
             total = len(iterable)
         feeder = Feeder(iterator, handle.number, total)
         with self._lock:
-            if self._job is not None and self._exchange.feeding_over:
-                raise JobOver(f"queue {handle.name!r} cannot be fed: the job is over; feed before its workers return")
-            self._exchange.feeder_begins(self._exchange.table[handle.number])
-            if self._job is None:
-                self._pending.append(feeder)
-                return
+            too_late = self._exchange.feeding_over
+            if not too_late:
+                self._exchange.feeder_begins(self._exchange.table[handle.number])
+                if self._job is None:
+                    self._pending.append(feeder)
+                    return
+        if too_late:
+            if self._started().error is not None:
+                self.wait()  # raises it: why the job is over says more than that it is
+            raise JobOver(f"queue {handle.name!r} cannot be fed: the job is over; feed before its workers return")
         self._run_feeder(feeder)
 
     def _run_feeder(self, feeder: Feeder) -> None:

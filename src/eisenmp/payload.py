@@ -10,17 +10,18 @@ from __future__ import annotations
 import pickle
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from eisenmp.errors import PayloadError, RemoteError, RemoteTraceback
-from eisenmp.wire import Buffer
+from eisenmp.wire import MOST_BUFFERS, Buffer
 
 __all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "loads", "loads_error", "nbytes"]
 
 Payload = tuple[Buffer, ...]
 
 FILE_MODULES: Final = "_eisenmp_file_"  # prefix of the module names given to worker files, see worker/loader.py
+_OUT_OF_BAND: Final = 4 << 10  # bytes from which a buffer travels by itself
 _ONE_SIDED: Final = (b"__main__", FILE_MODULES.encode())
 
 
@@ -30,32 +31,42 @@ def dumps(obj: Any) -> Payload:
     Raises:
         PayloadError: neither pickle nor cloudpickle can; the text says why.
     """
-    buffers: list[pickle.PickleBuffer] = []
+    buffers: list[Buffer] = []
     try:
-        body = pickle.dumps(obj, 5, buffer_callback=buffers.append)
-    except Exception as plain:
-        return _dumps_by_value(obj, plain)
+        body = pickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
+    except Exception:
+        return _dumps_by_value(obj)
     for mark in _ONE_SIDED:
         if mark in body:
-            return _dumps_by_value(obj, None)
-    if not buffers:
-        return (body,)
-    return (body, *[b.raw() for b in buffers])
+            return _dumps_by_value(obj)
+    return (body, *buffers)
 
 
-def _dumps_by_value(obj: Any, plain: Exception | None) -> Payload:
+def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """A buffer callback: keeps large buffers apart, and small ones, which are not worth it, in the pickle."""
+
+    def in_band(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _OUT_OF_BAND or len(large) >= MOST_BUFFERS:
+            return True
+        large.append(raw)
+        return False
+
+    return in_band
+
+
+def _dumps_by_value(obj: Any) -> Payload:
     import cloudpickle  # only where it is needed: 10 ms of start-up otherwise
 
     for name in [n for n in sys.modules if n.startswith(FILE_MODULES)]:
         if name not in cloudpickle.list_registry_pickle_by_value():
             cloudpickle.register_pickle_by_value(sys.modules[name])
-    buffers: list[pickle.PickleBuffer] = []
+    buffers: list[Buffer] = []
     try:
-        body = cloudpickle.dumps(obj, 5, buffer_callback=buffers.append)
+        body = cloudpickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
     except Exception as error:
-        reason = plain or error
-        raise PayloadError(f"{_name(obj)} cannot be pickled: {type(reason).__name__}: {reason}") from error
-    return (body, *[b.raw() for b in buffers])
+        raise PayloadError(f"{_name(obj)} cannot be pickled: {type(error).__name__}: {error}") from error
+    return (body, *buffers)
 
 
 def loads(payload: Sequence[Buffer]) -> Any:
@@ -90,15 +101,17 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
 def loads_error(payload: Sequence[Buffer]) -> BaseException:
     """The exception with the remote traceback as its cause; a RemoteError where the exception itself cannot be made."""
     name, message, text, whole = loads(payload)
-    error: BaseException = RemoteError(name, message)
+    cause = RemoteTraceback(text)
     if whole is not None:
         try:
             made = loads(whole)
+            if isinstance(made, BaseException):
+                made.__cause__ = cause
+                return made
         except Exception:
-            made = None  # for example a class whose module the manager does not have
-        if isinstance(made, BaseException):
-            error = made
-    error.__cause__ = RemoteTraceback(text)
+            pass  # a class whose module the manager does not have, say, or one that refuses attributes
+    error = RemoteError(name, message)
+    error.__cause__ = cause
     return error
 
 

@@ -91,6 +91,13 @@ class NamedQueue:
         """Everybody who waits here."""
         return [*self.getters, *self.putters]
 
+    def first_chunk(self) -> int | None:
+        """Where the first chunk stands among what is queued; None when there is none."""
+        for at, entry in enumerate(self.entries):
+            if isinstance(entry, Chunk):
+                return at
+        return None
+
     def next_getter(self) -> Getter | None:
         """The reader that has waited longest here, still waiting."""
         while self.getters and not self.getters[0].live:
@@ -127,8 +134,15 @@ class QueueTable:
             SettingsError (a ValueError): a name exists already or is given twice; a maxsize is no whole number.
         """
         seen = set(self.by_name)
+        singles = {q.short for q in self.rows if q.category is None}
+        categories = {q.category for q in self.rows if q.category is not None}
         for category, name, maxsize in wanted:
             self._check(category, name, maxsize, seen)
+            (singles if category is None else categories).add(name if category is None else category)
+            if both := singles & categories:
+                raise SettingsError(
+                    f"{both.pop()!r} cannot be both a queue and a category: each is one attribute of the toolbox"
+                )
         return [
             self._append(f"{category}|{name}" if category is not None else name, name, category, max(0, maxsize))
             for category, name, maxsize in wanted
@@ -143,17 +157,7 @@ class QueueTable:
         full = f"{category}|{name}" if category is not None else name
         if full in seen or (category is None and name in DEFAULT_QUEUES):
             raise SettingsError(f"a queue {full!r} exists already; none of this call's queues was created")
-        if (category or name) in self._first_names(not_category=category is None):
-            raise SettingsError(
-                f"{category or name!r} cannot be both a queue and a category: each is one attribute of the toolbox"
-            )
         seen.add(full)
-
-    def _first_names(self, *, not_category: bool) -> set[str]:
-        """Toolbox names that a new queue (or, else, a new category) must not take."""
-        if not_category:
-            return {q.category for q in self.rows if q.category is not None}
-        return {q.short for q in self.rows if q.category is None}
 
     def _append(self, full: str, short: str, category: str | None, maxsize: int) -> NamedQueue:
         queue = NamedQueue(len(self.rows), full, short, category, maxsize)

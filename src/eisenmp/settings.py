@@ -157,12 +157,14 @@ def split(given: Mapping[str, Any]) -> tuple[Settings, list[ModuleSpec], dict[st
     """
     known = {f.name for f in fields(Settings)}
     settings: dict[str, Any] = {}
+    keys: dict[str, str] = {}  # under which name each was given
     custom: dict[str, Any] = {}
     for key, value in given.items():
         name = ALIASES.get(key, key)
         if name in known:
-            if name in settings:
-                raise SettingsError(f"{key} and {name} are the same setting, given twice")
+            if name in keys:
+                raise SettingsError(f"{keys[name]} and {key} are the same setting, given twice")
+            keys[name] = key
             check(name, value)
             settings[name] = value
         elif name in LATER and value is not None:
@@ -189,7 +191,7 @@ def _refuse_near_miss(name: str, known: set[str]) -> None:
 
     if not name.isupper():
         return
-    close = get_close_matches(name, [*sorted(known), *ALIASES, *LATER], n=1, cutoff=0.85)
+    close = get_close_matches(name, [*sorted(known), *ALIASES, *LATER], n=1, cutoff=0.81)
     if close:
         raise SettingsError(
             f"unknown setting {name}: did you mean {close[0]!r}? (a custom toolbox attribute needs another name)"

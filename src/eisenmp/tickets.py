@@ -6,7 +6,7 @@ from typing import Final
 
 from eisenmp.credit import History
 from eisenmp.crew import Worker
-from eisenmp.errors import CrashError, PayloadError, WorkerCallError
+from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
 from eisenmp.payload import Payload, loads, loads_error
@@ -154,7 +154,7 @@ class TicketDesk:
             self._call_failed(worker, frame)
             return
         key = (frame.queue, frame.serial)
-        outcome = job.ledger.failed(worker.number, *key, worker.slot, frame.number)
+        outcome = job.ledger.failed(worker.number, *key, worker.slot, frame.number, last=job.exchange.feeding_over)
         if outcome is None:
             return
         chunk, again = outcome
@@ -168,7 +168,7 @@ class TicketDesk:
         if job.settings.ON_ERROR == "raise":
             error = loads_error(frame.payload)
             name = job.table[frame.queue].name
-            error.add_note(f"eisenmp: ticket _TID_{frame.serial} of queue {name!r}, in {worker.name}")
+            annotate(error, f"eisenmp: ticket _TID_{frame.serial} of queue {name!r}, in {worker.name}")
             job.fail(error)
 
     def _call_failed(self, worker: Worker, frame: Frame) -> None:

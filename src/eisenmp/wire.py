@@ -22,6 +22,7 @@ __all__ = [
     "FOREVER",
     "HAS_VALUE",
     "HEAD_BYTES",
+    "MOST_BUFFERS",
     "Buffer",
     "Decoder",
     "Frame",
@@ -54,7 +55,7 @@ class Kind:
     LAST_TO_WORKER: Final = 12
 
     UP: Final = 64  # modules are loaded, the first call comes next; number = seconds since the process began
-    START_ERROR: Final = 65  # body: pickled (exception type, message, file, line, traceback)
+    START_ERROR: Final = 65  # body: pickled (what is wrong and where, traceback)
     GET: Final = 66  # queue, serial = request, number = time-out
     PUT: Final = 67  # queue, serial = request (0: no answer wanted), number = time-out
     RESULT: Final = 68  # queue, serial = ticket: the result, held until the answer
@@ -74,6 +75,7 @@ class Kind:
 
 
 HAS_VALUE: Final = 1
+MOST_BUFFERS: Final = 0xFFFF
 
 _HEAD: Final = struct.Struct("<BBHIQdQ")
 HEAD_BYTES: Final = _HEAD.size
@@ -114,10 +116,10 @@ def encode(
     if count < 0:
         return [_HEAD.pack(kind, flags, 0, queue, serial, number, 0)]
     body = payload[0]
+    if count > MOST_BUFFERS:
+        raise ProtocolError(f"a message of {count} buffers; {MOST_BUFFERS} are allowed")
     head = _HEAD.pack(kind, flags, count, queue, serial, number, len(body))
     if count:
-        if count > 0xFFFF:
-            raise ProtocolError(f"a message of {count} buffers; 65535 are allowed")
         head += b"".join([_LENGTH.pack(memoryview(b).nbytes) for b in payload[1:]])
         return [head, body, *payload[1:]]
     if len(body) <= _SMALL:

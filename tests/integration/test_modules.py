@@ -101,7 +101,8 @@ def extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
         from Cython.Build import cythonize
         from setuptools import setup
 
-        setup(ext_modules=cythonize('wrk.py', language_level=3, quiet=True), script_args=['-q', 'build_ext', '--inplace'])
+        setup(ext_modules=cythonize('wrk.py', language_level=3, quiet=True),
+              script_args=['-q', 'build_ext', '--inplace'])
     """
     done = subprocess.run(
         [sys.executable, write(folder, build, 'build.py')],

@@ -208,11 +208,11 @@ class BadRecursion:
         ([1, threading.Lock()], 'list cannot be pickled.*_thread.lock'),
         (BadState(), 'BadState cannot be pickled: OSError: the state is on fire'),
         ((n for n in ()), 'generator'),
-        (BadRecursion(), 'BadRecursion cannot be pickled: RecursionError'),
+        (BadRecursion(), '(?i)BadRecursion cannot be pickled: .*recursion'),
         (Strided(), 'Strided cannot be pickled'),
-        (memoryview(b'x'), 'memoryview cannot be pickled'),
+        (sys._getframe(), 'frame cannot be pickled'),
     ],
-    ids=['lock', 'inside', 'reduce', 'generator', 'recursion', 'strided', 'memoryview'],
+    ids=['lock', 'inside', 'reduce', 'generator', 'recursion', 'strided', 'frame'],
 )
 def test_what_cannot_be_pickled_is_named(obj: Any, says: str) -> None:
     with pytest.raises(PayloadError, match=says) as caught:

@@ -84,7 +84,7 @@ class LineDisplay:
         else:
             self._write(stream, last + "\n")
 
-    def _draw(self, stream: TextIO, line: str, *, terminal: bool) -> None:
+    def _draw(self, stream: TextIO | None, line: str, *, terminal: bool) -> None:
         if not terminal:
             self._write(stream, line + "\n")
             return
@@ -92,7 +92,9 @@ class LineDisplay:
         self._write(stream, _CLEAR + line[: max(10, width - 1)], wipe=False)
         self._drawn = True
 
-    def _write(self, stream: TextIO, text: str, *, wipe: bool = True) -> None:
+    def _write(self, stream: TextIO | None, text: str, *, wipe: bool = True) -> None:
+        if stream is None:  # a program without standard streams: a daemon, pythonw
+            return
         with self._lock:
             if wipe:
                 self._wipe()
@@ -106,7 +108,7 @@ class LineDisplay:
             self._drawn = not wipe and not text.endswith("\n")
 
     def _wipe(self) -> None:
-        if self._drawn:
+        if self._drawn and sys.stderr is not None:
             sys.stderr.write(_CLEAR)
             sys.stderr.flush()
             self._drawn = False
@@ -118,15 +120,15 @@ class LineDisplay:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
     def _complain(self, stream: TextIO, error: Exception) -> None:
-        if stream is not sys.stderr:
+        if stream is not sys.stderr and sys.stderr is not None:
             try:
                 sys.stderr.write(f"eisenmp: a worker's output is lost: {error}\n")
             except (OSError, ValueError):
                 pass  # nobody is left to tell
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def _is_terminal(stream: TextIO | None) -> bool:
     try:
-        return stream.isatty()
+        return stream is not None and stream.isatty()
     except (OSError, ValueError):
         return False

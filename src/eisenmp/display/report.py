@@ -24,11 +24,13 @@ def print_results(results: Results, settings: Settings) -> None:
         lines.append(f"--- {results.summary()} ---")
     if settings.RESULTS_DICT_PRINT:
         lines.append(pprint.pformat(results.as_dict(), width=120))
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.write("eisenmp: the results could not be printed: the reader of the output has closed it\n")
+        print("eisenmp: the results could not be printed: the reader of the output has closed it", file=sys.stderr)
 
 
 def _result(outcome: Outcome) -> str:

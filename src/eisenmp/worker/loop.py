@@ -54,7 +54,7 @@ def run_plain(inbox: Inbox, toolbox: Toolbox, entry: Callable[..., Any], *, per_
     answers: list[list[Buffer]] = []
     while True:
         frame = inbox.take(ANY_QUEUE, FOREVER, *answers)
-        if frame.kind != Kind.CHUNK:
+        if frame.kind == Kind.END:
             return
         answers = [_run_chunk(inbox, toolbox, frame, call, per_item=per_item)]
 

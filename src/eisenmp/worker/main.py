@@ -119,7 +119,7 @@ def _work(sock: socket.socket, setup: Mapping[str, Any], *, shared_process: bool
 
 
 class StartError(Exception):
-    """The modules cannot be loaded. ``args``: (type name, message, file, line, traceback text)."""
+    """The worker cannot begin. ``args``: (what is wrong and where, traceback text)."""
 
 
 def _prepare(toolbox: Toolbox, inbox: Inbox, setup: Mapping[str, Any]) -> Callable[..., Any]:
@@ -132,32 +132,38 @@ def _prepare(toolbox: Toolbox, inbox: Inbox, setup: Mapping[str, Any]) -> Callab
             toolbox.update([(name, loads(payload))])
         what = "a shared object"
         inbox.channel.wait_for(lambda: inbox.shares_seen >= setup["shares"] and inbox.tools_seen >= setup["tools"])
-        modules = setup["modules"]
-        for path, ref in reversed(modules[1:]):
-            what = path
-            load(path, ref)(toolbox)
-        what = modules[0][0]
-        return load(*modules[0])
     except Disconnected:
         raise
     except BaseException as error:
-        raise StartError(*_describe(error, what)) from error
+        words = f"{what} cannot be made in the worker: {type(error).__name__}: {error}"
+        raise StartError(words, _traceback(error)) from error
+    path, ref = setup["modules"][0]
+    try:
+        for path, ref in reversed(setup["modules"][1:]):
+            load(path, ref)(toolbox)
+        path, ref = setup["modules"][0]
+        return load(path, ref)
+    except Disconnected:
+        raise
+    except BaseException as error:
+        raise StartError(_blame(error, path), _traceback(error)) from error
 
 
-def _describe(error: BaseException, what: str) -> tuple[str, str, str, int, str]:
-    """Where in the user's own code it went wrong: (type, message, file, line, traceback)."""
-    file, line = what, 0
+def _blame(error: BaseException, path: str) -> str:
+    """Which module, where in the user's own code, and what."""
+    where, message = path, str(error)
     if isinstance(error, SyntaxError) and error.filename:
-        file, line = error.filename, error.lineno or 0
-        message = error.msg
+        where, message = f"{error.filename}, line {error.lineno}", error.msg
     else:
-        message = str(error)
         ours = os.path.dirname(os.path.abspath(__file__))
         for frame in traceback.extract_tb(error.__traceback__):
             if not frame.filename.startswith(("<frozen", ours)):
-                file, line = frame.filename, frame.lineno or 0
-    text = "".join(traceback.format_exception(error))
-    return type(error).__name__, message, file, line, text
+                where = f"{frame.filename}, line {frame.lineno}"
+    return f"worker module {where}: {type(error).__name__}: {message}"
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def _read_setup(sock: socket.socket) -> dict[str, Any]:
