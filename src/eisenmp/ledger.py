@@ -69,7 +69,7 @@ class Track:
         self.ahead = 0  # leased and not begun: as good as queued
         self.counts = [0] * len(State.NAMES)
         self.items_made = 0
-        self.items_done = 0
+        self.items_done = 0  # with an outcome, whatever it is
 
     def __len__(self) -> int:
         return len(self.states)
@@ -102,7 +102,7 @@ class Track:
         self.slots[serial] = slot
         if chunk.attempts != 1:
             self.attempts[serial] = chunk.attempts
-        if state == State.DONE:
+        if state != State.UNREAD:
             self.items_done += chunk.items
 
 

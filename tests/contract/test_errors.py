@@ -260,8 +260,8 @@ def test_a_call_that_always_fails_is_no_storm(lab: Lab) -> None:
             raise OSError('no camera')
     """
     emp = lab.mp()
+    emp.feed([1])  # before the start: the job may fail at once
     lab.start(emp, worker, ON_ERROR='skip', NUM_PROCS=2)
-    emp.feed([1])
     with pytest.raises(eisenmp.WorkerCallError, match='no camera'):
         emp.wait(ALARM)
 
