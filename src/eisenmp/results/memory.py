@@ -130,16 +130,14 @@ class Results(Mapping[str, "QueueResults"]):
         if self.store or record.error is not None:
             self.records.setdefault(record.queue, {})[record.serial] = record
         wake = False
-        for stream in self._streams:
+        for stream in tuple(self._streams):  # a reader that is collected as garbage leaves at any time
             stream.give(record)
             wake = wake or stream.waiting
         if wake:
             self.cond.notify_all()
         if not self._streams and not self.store:
             self._recent.append(record)
-            if len(self._recent) > self._keep:
-                self._recent.popleft()
-                self._dropped += 1
+            self._trim()
 
     def late_value(self, queue: int, serial: int, slot: int, value: Payload) -> None:
         """A result that came after its ticket was answered: it counts, when the ticket has none yet."""
@@ -147,9 +145,24 @@ class Results(Mapping[str, "QueueResults"]):
         if track is None or serial >= len(track) or track.states[serial] != State.DONE or track.slots[serial] != slot:
             return
         if self.store:
-            record = self.records.setdefault(queue, {}).setdefault(serial, Record(queue, serial))
-            if record.value is None:
-                record.value = value
+            record: Record | None = self.records.setdefault(queue, {}).setdefault(serial, Record(queue, serial))
+        else:
+            record = self._not_read_yet(queue, serial)
+        if record is not None and record.value is None:
+            record.value = value
+
+    def _not_read_yet(self, queue: int, serial: int) -> Record | None:
+        """The record of an outcome that some reader has not taken, or that is kept until one comes."""
+        for stream in self._streams:
+            for record in stream.left():
+                if (record.queue, record.serial) == (queue, serial):
+                    return record
+        return next((r for r in self._recent if (r.queue, r.serial) == (queue, serial)), None)
+
+    def _trim(self) -> None:
+        while len(self._recent) > self._keep:
+            self._recent.popleft()
+            self._dropped += 1
 
     def unread_by(self, queue: int) -> int:
         """Outcomes of a queue that the slowest reader has not taken."""
@@ -166,9 +179,12 @@ class Results(Mapping[str, "QueueResults"]):
                 stream.holds_back = False
 
     def detach(self, stream: Stream) -> None:
-        """A reader has left: nothing is kept for it, and it holds nobody back."""
+        """A reader has left: it holds nobody back, and what it did not take is kept for the next one, in part."""
         if stream in self._streams:
             self._streams.remove(stream)
+            if not self._streams and not self.store:
+                self._recent.extend(stream.left())
+                self._trim()
         stream.detach()
         for queue in stream.given:
             self.on_read(queue)

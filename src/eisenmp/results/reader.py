@@ -61,6 +61,10 @@ class Stream:
         """Outcomes of a queue that the reader has not taken."""
         return self.given.get(queue, 0) - self.taken.get(queue, 0)
 
+    def left(self) -> list[Record]:
+        """What the reader has not taken, in the order in which it would get it."""
+        return [*self.ready, *[early[serial] for early in self._early.values() for serial in sorted(early)]]
+
     def skip_gaps(self) -> None:
         """The job is over: what waits for elders that will never come is due now."""
         for early in self._early.values():
