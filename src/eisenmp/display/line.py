@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, TextIO
 
 from eisenmp.display.progress import Progress
+from eisenmp.display.stream import write
 from eisenmp.listen import Snapshot
 
 __all__ = ["LineDisplay"]
@@ -93,14 +94,11 @@ class LineDisplay:
         self._drawn = True
 
     def _write(self, stream: TextIO | None, text: str, *, wipe: bool = True) -> None:
-        if stream is None:  # a program without standard streams: a daemon, pythonw
-            return
         with self._lock:
             if wipe:
                 self._wipe()
             try:
-                stream.write(text)
-                stream.flush()
+                write(stream, text)
             except BrokenPipeError:
                 self._give_up(stream)
             except (OSError, ValueError) as error:  # a full disk; a stream that was closed
@@ -108,21 +106,23 @@ class LineDisplay:
             self._drawn = not wipe and not text.endswith("\n")
 
     def _wipe(self) -> None:
-        if self._drawn and sys.stderr is not None:
-            sys.stderr.write(_CLEAR)
-            sys.stderr.flush()
+        if self._drawn:
             self._drawn = False
+            try:
+                write(sys.stderr, _CLEAR)
+            except (OSError, ValueError):
+                pass  # the terminal has gone; what comes next says so, if it matters
 
-    def _give_up(self, stream: TextIO) -> None:
+    def _give_up(self, stream: TextIO | None) -> None:
         """Whoever read our output has left; say so once and write no more to it."""
         if stream is sys.stdout:
             self._complain(stream, BrokenPipeError("the reader of the output has closed it"))
             sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
-    def _complain(self, stream: TextIO, error: Exception) -> None:
-        if stream is not sys.stderr and sys.stderr is not None:
+    def _complain(self, stream: TextIO | None, error: Exception) -> None:
+        if stream is not sys.stderr:
             try:
-                sys.stderr.write(f"eisenmp: a worker's output is lost: {error}\n")
+                write(sys.stderr, f"eisenmp: a worker's output is lost: {error}\n")
             except (OSError, ValueError):
                 pass  # nobody is left to tell
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pprint
 import sys
 
+from eisenmp.display.stream import write
 from eisenmp.results import Outcome, Results
 from eisenmp.settings import Settings
 
@@ -24,11 +25,8 @@ def print_results(results: Results, settings: Settings) -> None:
         lines.append(f"--- {results.summary()} ---")
     if settings.RESULTS_DICT_PRINT:
         lines.append(pprint.pformat(results.as_dict(), width=120))
-    if sys.stdout is None:
-        return
     try:
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+        write(sys.stdout, "\n".join(lines) + "\n")
     except BrokenPipeError:
         print("eisenmp: the results could not be printed: the reader of the output has closed it", file=sys.stderr)
 

@@ -1,0 +1,26 @@
+"""What the README shows runs as it stands."""
+
+import re
+from pathlib import Path
+
+from tests.support import ROOT, run_script, write
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_five_minutes(tmp_path: Path) -> None:
+    squares, program, stream = BLOCKS[:3]
+    write(tmp_path, squares, "squares.py")
+    out = run_script(tmp_path, program).stdout
+    assert len(re.findall("250 squares from worker slot", out)) == 40
+    assert out.rstrip().endswith("mp_input_q (default): all 40 tickets done")
+    out = run_script(tmp_path, stream + "\nprint(total)\n").stdout
+    assert int(out) == sum(n * n for n in range(1_000_000))
+
+
+def test_the_managers_style(tmp_path: Path) -> None:
+    worker, program = BLOCKS[3:5]
+    write(tmp_path, worker, "sums.py")
+    out = run_script(tmp_path, program + "\nprint(sum(emp.results['mp_input_q'].values()))\n").stdout
+    assert int(out) == sum(range(100))
+    assert len(BLOCKS) == 5

@@ -1,0 +1,137 @@
+"""Queues in the manager's hands: the surface of queue.Queue, without waiting."""
+
+from __future__ import annotations
+
+import inspect
+import queue
+from typing import Any
+
+import pytest
+
+from eisenmp.constants import STOP_MSG
+from eisenmp.errors import PayloadError
+from eisenmp.exchange import Exchange
+from eisenmp.handles import ManagerQueue
+from eisenmp.ledger import State
+from tests.unit.fakes import add_chunk, make_exchange
+
+
+def handle(maxsize: int = 0) -> tuple[ManagerQueue, Exchange]:
+    exchange, (row,) = make_exchange((None, 'q', maxsize))
+    return ManagerQueue(exchange, row), exchange
+
+
+@pytest.mark.parametrize('name', ['put', 'get', 'put_nowait', 'get_nowait', 'qsize', 'empty', 'full'])
+def test_the_surface_is_that_of_queue_queue(name: str) -> None:
+    ours = inspect.signature(getattr(ManagerQueue, name)).parameters.values()
+    theirs = inspect.signature(getattr(queue.Queue, name)).parameters.values()
+    if name.startswith('put'):
+        assert len(ours) == len(theirs)
+        ours, theirs = list(ours)[2:], list(theirs)[2:]  # type: ignore[assignment]
+    assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs]
+
+
+def test_first_in_first_out() -> None:
+    q, _ = handle()
+    for item in ('a', None, [1]):
+        q.put(item)
+    assert (q.qsize(), q.empty(), q.full()) == (3, False, False)
+    assert [q.get(), q.get_nowait(), q.get(timeout=0)] == ['a', None, [1]]
+    assert (q.qsize(), q.empty()) == (0, True)
+
+
+def test_a_bound() -> None:
+    q, _ = handle(2)
+    q.put(1)
+    assert not q.full()
+    q.put_nowait(2)
+    assert q.full()
+    with pytest.raises(queue.Full):
+        q.put_nowait(3)
+    with pytest.raises(queue.Full):
+        q.put(3, timeout=0)
+    assert q.get() == 1
+    q.put(4)
+    assert [q.get(), q.get()] == [2, 4]
+
+
+def test_nothing_there() -> None:
+    q, _ = handle()
+    with pytest.raises(queue.Empty):
+        q.get_nowait()
+    with pytest.raises(queue.Empty):
+        q.get(timeout=0)
+
+
+def test_looking_in_vain_leaves_nothing_behind() -> None:
+    q, exchange = handle(1)
+    row = exchange.table[q.number]
+    for _ in range(100):
+        with pytest.raises(queue.Empty):
+            q.get_nowait()
+    q.put('in')
+    for n in range(100):
+        with pytest.raises(queue.Full):
+            q.put_nowait(n)
+    assert (len(row.getters), len(row.putters)) == (0, 0)
+    assert q.get() == 'in'
+    assert q.empty()
+
+
+def test_negative_timeouts_are_refused_as_queue_queue_does() -> None:
+    q, _ = handle()
+    with pytest.raises(ValueError, match='non-negative'):
+        q.get(timeout=-1)
+    with pytest.raises(queue.Empty):
+        q.get(block=False, timeout=-1)
+    bounded, _ = handle(1)
+    with pytest.raises(ValueError, match='non-negative'):
+        bounded.put(1, timeout=-1)
+    bounded.put(1, block=False, timeout=-1)
+
+
+def test_what_is_put_is_pickled_here_and_now() -> None:
+    q, _ = handle()
+    items = [1]
+    q.put(items)
+    items.append(2)
+    assert q.get() == [1]
+    with pytest.raises(PayloadError):
+        q.put((n for n in ()))
+    assert q.empty()
+
+
+def test_a_chunk_is_taken_as_a_worker_takes_it_and_answered_at_once() -> None:
+    q, exchange = handle()
+    row = exchange.table[q.number]
+    told: list[tuple[int, int]] = []
+    exchange.on_manager_read = lambda *ticket: told.append(ticket)
+    exchange.feeder_begins(row)
+    add_chunk(exchange, row, items=3)
+    exchange.feeder_ends(row)
+    assert q.get() == ['q;_TID_0;', 0, 1, 2]
+    track = exchange.ledger.tracks[row.number]
+    assert (list(track.states), track.slots[0]) == ([State.DONE], -1)
+    assert told == [(row.number, 0)]
+    closing: Any = q.get()
+    assert closing[1] == STOP_MSG
+    assert '_TID_' not in closing[0]
+    assert q.get() == closing
+
+
+def test_something_else_may_take_what_is_put() -> None:
+    q, _ = handle()
+    seen: list[Any] = []
+    q.on_put = lambda obj: bool(seen.append(obj)) or obj == 'mine'
+    q.put('mine')
+    q.put('yours')
+    assert seen == ['mine', 'yours']
+    assert q.get() == 'yours'
+    assert q.empty()
+
+
+def test_how_it_looks() -> None:
+    q, _ = handle(3)
+    q.put(1)
+    assert repr(q) == "<queue 'q' maxsize=3 qsize=1>"
+    assert (q.name, q.maxsize, q.number) == ('q', 3, 5)

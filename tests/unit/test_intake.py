@@ -1,0 +1,263 @@
+"""The window that holds feeders back: where it ends, and when they are told to go on. Nobody waits here."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from eisenmp.errors import PayloadError
+from eisenmp.feeder import Feeder
+from eisenmp.intake import Intake
+from eisenmp.job import Job
+from eisenmp.ledger import Chunk, State
+from eisenmp.results import Record
+from tests.unit.fakes import make_job, message
+
+
+class Desk:
+    """An intake, one feeder of the default queue, and the rest of the job in the test's hands."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.job: Job
+        self.job, self.engine, _, _ = make_job(**settings)
+        self.intake = Intake(self.job)
+        self.queue = self.job.table[0]
+        self.feeder = Feeder(iter(()), 0, None)
+        self.job.exchange.feeder_begins(self.queue)
+
+    def add(self, size: int = 1) -> bool:
+        return self.intake.add_chunk(self.feeder, 1, (b'x',), size)
+
+    def has_room(self) -> bool:
+        with self.job.lock:
+            return self.intake._has_room(self.queue)
+
+    def has_bytes(self, size: int) -> bool:
+        with self.job.lock:
+            return self.intake._has_bytes(self.queue, size)
+
+    def take(self, worker: int = 0, *, begun: bool = True) -> Chunk:
+        with self.job.lock:
+            chunk = self.job.exchange.next_chunk(self.queue)
+            assert chunk is not None
+            self.job.ledger.lease(chunk, worker, 0.0, begun=begun)
+        return chunk
+
+    def answer(self, chunk: Chunk) -> None:
+        with self.job.lock:
+            assert chunk.owner is not None
+            self.job.ledger.done(chunk.owner, 0, chunk.serial, 0, 0.0)
+            self.job.results.record(Record(0, chunk.serial))
+            self.job.room_made(self.queue)
+
+    def states(self) -> list[int]:
+        return list(self.job.ledger.track(0).states)
+
+
+def test_the_window_counts_what_is_queued_and_what_is_running() -> None:
+    desk = Desk(BUFFER_CHUNKS=3)
+    assert desk.intake.wait_for_room(desk.feeder)
+    assert desk.add()
+    assert desk.add()
+    assert desk.has_room()
+    assert desk.add()
+    assert not desk.has_room()
+    running = desk.take()
+    assert not desk.has_room()
+    desk.answer(running)
+    assert desk.has_room()
+
+
+def test_the_default_is_four_chunks_a_worker() -> None:
+    desk = Desk(NUM_PROCS=3)
+    for _ in range(12):
+        assert desk.has_room()
+        desk.add()
+    assert not desk.has_room()
+
+
+def test_the_window_counts_what_is_finished_and_not_read_yet() -> None:
+    desk = Desk(BUFFER_CHUNKS=2)
+    with desk.job.results.outcomes() as reader:
+        for _ in range(2):
+            desk.add()
+            desk.answer(desk.take())
+        assert not desk.has_room()
+        next(reader)
+        assert desk.has_room()
+    assert desk.has_room()
+
+
+def test_without_a_reader_finished_chunks_do_not_count() -> None:
+    desk = Desk(BUFFER_CHUNKS=2)
+    for _ in range(20):
+        desk.add()
+        desk.answer(desk.take())
+    assert desk.has_room()
+
+
+def test_the_window_in_bytes() -> None:
+    desk = Desk(BUFFER_BYTES=100)
+    assert desk.has_bytes(10**9)  # one chunk goes always, however large
+    desk.add(60)
+    assert desk.has_bytes(40)
+    assert not desk.has_bytes(41)
+    chunk = desk.take()
+    assert not desk.has_bytes(41)
+    desk.answer(chunk)
+    assert desk.has_bytes(101)
+
+
+def test_the_bound_of_the_queue_holds_feeders_back_too() -> None:
+    desk = Desk(BUFFER_CHUNKS=100)
+    (queue,) = desk.job.table.create([(None, 'q', 2)])
+    desk.queue, desk.feeder = queue, Feeder(iter(()), queue.number, None)
+    desk.job.exchange.feeder_begins(queue)
+    desk.add()
+    assert desk.has_room()
+    desk.add()
+    assert not desk.has_room()
+    desk.take(begun=False)  # what lies ahead in a worker is as good as queued
+    assert not desk.has_room()
+    desk.take(worker=1)
+    assert desk.has_room()
+    desk.job.exchange.add_message(queue, message())
+    assert not desk.has_room()
+
+
+def test_once_the_feeding_is_over_a_chunk_is_unread() -> None:
+    desk = Desk()
+    desk.add()
+    with desk.job.lock:
+        desk.job.stop()
+    assert not desk.intake.wait_for_room(desk.feeder)
+    assert not desk.add()
+    assert desk.states() == [State.UNREAD, State.UNREAD]
+
+
+def test_a_full_window_does_not_keep_a_feeder_when_the_feeding_is_over() -> None:
+    desk = Desk(BUFFER_CHUNKS=1)
+    desk.add()
+    with desk.job.lock:
+        desk.job.exchange.end_feeding()
+    assert not desk.intake.wait_for_room(desk.feeder)
+    assert not desk.add()
+
+
+# ---- chunks that cannot be sent
+
+
+def test_a_spoiled_chunk_fails_its_ticket_and_ends_the_job() -> None:
+    desk = Desk()
+    error = PayloadError('item 3 of the chunk, a lock: …')
+    assert not desk.intake.add_spoiled(desk.feeder, 10, error)
+    assert desk.states() == [State.FAILED]
+    assert desk.job.error is error
+    assert '_TID_0' in ''.join(error.__notes__)
+    outcome = desk.job.results['mp_input_q'][0]
+    assert (outcome.error, outcome.slot, outcome.state) == (error, -1, 'failed')
+    assert desk.job.exchange.stopping
+
+
+def test_a_spoiled_chunk_is_only_recorded_with_skip() -> None:
+    desk = Desk(ON_ERROR='skip')
+    assert desk.intake.add_spoiled(desk.feeder, 10, PayloadError('bad'))
+    assert desk.add()
+    assert desk.states() == [State.FAILED, State.QUEUED]
+    assert desk.job.error is None
+    assert desk.job.results['mp_input_q'].failed == [0]
+
+
+def test_spoiled_chunks_that_nobody_reads_hold_the_feeder_back() -> None:
+    desk = Desk(ON_ERROR='skip', BUFFER_CHUNKS=3)
+    with desk.job.results.outcomes() as reader:
+        for n in range(3):
+            assert desk.has_room()
+            desk.intake.add_spoiled(desk.feeder, 1, PayloadError(str(n)))
+        assert not desk.has_room()
+        next(reader)
+        assert desk.has_room()
+
+
+# ---- the end of a feeder
+
+
+def test_an_error_of_the_iterable_spoils_the_job_and_what_was_made_is_finished() -> None:
+    desk = Desk()
+    desk.add()
+    error = OSError('the disk is gone')
+    desk.intake.feeder_done(desk.feeder, error)
+    assert desk.job.error is error
+    assert not desk.job.exchange.stopping
+    assert desk.states() == [State.QUEUED]
+    assert desk.queue.feeders_open == 0
+
+
+def test_the_first_error_counts() -> None:
+    desk = Desk()
+    first = OSError('first')
+    desk.intake.feeder_done(desk.feeder, first)
+    desk.job.exchange.feeder_begins(desk.queue)
+    desk.intake.feeder_done(desk.feeder, OSError('second'))
+    assert desk.job.error is first
+
+
+# ---- waiting for real, in one thread that the test wakes
+
+
+@pytest.mark.parametrize('how', ['answer', 'reader', 'stop', 'closed reader'])
+def test_a_feeder_that_waits_goes_on_when_there_is_room(how: str) -> None:
+    desk = Desk(BUFFER_CHUNKS=1)
+    reader = desk.job.results.outcomes()
+    desk.add()
+    chunk = desk.take()
+    if how != 'answer':
+        desk.answer(chunk)
+    else:
+        reader.close()
+    waiting, outcome = threading.Event(), list[bool]()
+    room = desk.job.room(desk.queue)
+    real_wait = room.wait
+
+    def wait(timeout: float | None = None) -> bool:
+        waiting.set()
+        return real_wait(timeout)
+
+    room.wait = wait  # type: ignore[method-assign]
+    thread = threading.Thread(target=lambda: outcome.append(desk.intake.wait_for_room(desk.feeder)))
+    thread.start()
+    assert waiting.wait(10)
+    with desk.job.lock:  # it has let go of the lock: it waits
+        assert desk.job.feeders_waiting == 1
+    if how == 'answer':
+        desk.answer(chunk)
+    elif how == 'reader':
+        next(reader)
+    elif how == 'closed reader':
+        reader.close()
+    else:
+        with desk.job.lock:
+            desk.job.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert outcome == [how != 'stop']
+    assert desk.job.feeders_waiting == 0
+    reader.close()
+
+
+def test_many_chunks_free_at_once_wake_the_feeder_early_enough() -> None:
+    """It is woken when a quarter of the window is free: never later, or the workers would run dry."""
+    desk = Desk(BUFFER_CHUNKS=8)
+    told: list[int] = []
+    desk.job.feeders_waiting = 1
+    room = desk.job.room(desk.queue)
+    room.notify_all = lambda: told.append(desk.job.fill(desk.queue))  # type: ignore[method-assign]
+    for _ in range(8):
+        desk.add()
+    while desk.queue.entries:
+        desk.answer(desk.take())
+        if desk.job.fill(desk.queue) <= 6:
+            assert told
+    desk.job.feeders_waiting = 0
