@@ -27,12 +27,9 @@ def call_until_done(inbox: Inbox, toolbox: Toolbox, entry: Callable[[Toolbox], A
     loose = 0
     while True:
         try:
-            again = bool(entry(toolbox))
+            again = _call(entry, toolbox)
         except Disconnected:
             raise
-        except StopJob as stop:
-            toolbox.stop_job(stop.value)
-            again = False
         except BaseException as error:
             held = inbox.let_go_all()
             inbox.channel.send(*[_failed(lease, error) for lease in held] or [_failed(None, error)])
@@ -46,6 +43,14 @@ def call_until_done(inbox: Inbox, toolbox: Toolbox, entry: Callable[[Toolbox], A
             inbox.channel.send(*answers)
         if not again:
             return
+
+
+def _call(entry: Callable[[Toolbox], Any], toolbox: Toolbox) -> bool:
+    try:
+        return bool(entry(toolbox))
+    except StopJob as stop:
+        toolbox.stop_job(stop.value)  # may raise in its turn: an answer that cannot be pickled
+        return False
 
 
 def run_plain(inbox: Inbox, toolbox: Toolbox, entry: Callable[..., Any], *, per_item: bool) -> None:
@@ -66,13 +71,14 @@ def _run_chunk(
     lease = inbox.hold(frame)
     try:
         rows = toolbox.NEXT_LIST = _unpack(frame)
-        result = [call(item) for item in rows] if per_item else call(rows)
+        try:
+            result = [call(item) for item in rows] if per_item else call(rows)
+        except StopJob as stop:
+            toolbox.stop_job(stop.value)  # may raise in its turn: an answer that cannot be pickled
+            result = None
         value = dumps(result)
     except Disconnected:
         raise
-    except StopJob as stop:
-        toolbox.stop_job(stop.value)
-        value = dumps(None)
     except BaseException as error:
         return _failed(lease, error)
     finally:

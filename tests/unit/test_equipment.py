@@ -1,0 +1,156 @@
+"""What a new worker gets, and names that cannot be given twice."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eisenmp.equipment import Equipment
+from eisenmp.errors import PayloadError, SettingsError, WorkerStartError
+from eisenmp.payload import dumps, loads
+from eisenmp.queues import QueueTable
+from eisenmp.settings import ModuleSpec, Settings
+from eisenmp.wire import Kind, encode
+from eisenmp.worker.toolbox import Toolbox
+from tests.unit.fakes import frames_of
+
+DOTTED = [ModuleSpec('package.worker', 'entry')]
+
+
+def prepared(table: QueueTable | None = None, modules: list[ModuleSpec] = DOTTED, **custom: Any) -> Equipment:
+    equipment = Equipment()
+    equipment.prepare(Settings(NUM_PROCS=3), modules, custom, table or QueueTable())
+    return equipment
+
+
+def setup_of(equipment: Equipment, slot: int = 0, table: QueueTable | None = None) -> dict[str, Any]:
+    first = equipment.messages(slot, f'Process-{slot + 1}', table or QueueTable())[0]
+    (frame,) = frames_of(first)
+    assert frame.kind == Kind.SETUP
+    return pickle.loads(frame.body)  # type: ignore[no-any-return]
+
+
+def test_the_setup() -> None:
+    table = QueueTable()
+    table.create([('batch_1', 'video_in', 3)])
+    setup = setup_of(prepared(table, BLUE=7, rows=[1, 2]), 2, table)
+    assert (setup['slot'], setup['name'], setup['call']) == (2, 'Process-3', 'toolbox')
+    assert setup['queues'][-1] == (5, 'batch_1|video_in', 'video_in', 'batch_1', 3)
+    assert {name: loads(payload) for name, payload in setup['attributes']} == {'BLUE': 7, 'rows': [1, 2]}
+    assert (setup['settings']['NUM_PROCS'], setup['settings']['NUM_ROWS']) == (3, 1000)
+    assert (setup['shares'], setup['tools']) == (0, 0)
+
+
+def test_the_setup_opens_without_the_user_s_classes() -> None:
+    """Attributes travel pickled within it, so that one that does not unpickle can be named."""
+
+    class Local:
+        pass
+
+    setup = setup_of(prepared(thing=Local()))
+    ((name, payload),) = setup['attributes']
+    assert name == 'thing'
+    assert all(isinstance(piece, bytes) for piece in payload)
+
+
+def test_shared_objects_and_tools_follow_and_are_announced() -> None:
+    equipment = prepared()
+    table = QueueTable()
+    message = equipment.share('model', [1, 2, 3], table)
+    equipment.share('words', {'a': 1}, table)
+    equipment.share('model', [4], table)  # the newest counts
+    equipment.tools.append(encode(Kind.TOOL, dumps('tool')))
+    frames = [frame for pieces in equipment.messages(0, 'Process-1', table) for frame in frames_of(pieces)]
+    assert [frame.kind for frame in frames] == [Kind.SETUP, Kind.SHARE, Kind.SHARE, Kind.TOOL]
+    setup = pickle.loads(frames[0].body)
+    assert (setup['shares'], setup['tools']) == (2, 1)
+    shared = {name: loads(whole) for name, whole in (loads(frame.payload) for frame in frames[1:3])}
+    assert shared == {'model': [4], 'words': {'a': 1}}
+    (first,) = frames_of(message)
+    assert loads(loads(first.payload)[1]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize('name', ['', '7', 'two words', 'class', None, 3, 'a.b'])
+def test_a_share_needs_a_name(name: Any) -> None:
+    with pytest.raises(SettingsError, match='cannot be an attribute'):
+        prepared().share(name, 1, QueueTable())
+
+
+def test_a_share_that_cannot_be_pickled() -> None:
+    equipment = prepared()
+    with pytest.raises(PayloadError, match='lock'):
+        equipment.share('model', threading.Lock(), QueueTable())
+    equipment.share('model', 1, QueueTable())
+
+
+def test_names_are_given_once() -> None:
+    table = QueueTable()
+    table.create([(None, 'blue_q_7', 3), ('batch_1', 'video_in', 3)])
+    equipment = prepared(table, BLUE=7)
+    equipment.share('model', 1, table)
+    for name in ('BLUE', 'model', 'mp_input_q', 'forward', 'WORKER_ID', 'kwargs'):
+        with pytest.raises(SettingsError, match=name):
+            equipment.refuse_taken(name, 'queue')
+    for name in ('BLUE', 'blue_q_7', 'batch_1', 'mp_print_q', 'stop_job'):
+        with pytest.raises(SettingsError, match=name):
+            equipment.share(name, 1, table)
+    equipment.refuse_taken('free', 'queue')
+    equipment.share('video_in', 1, table)  # only its category is an attribute
+
+
+def test_an_attribute_may_not_hide_anything_of_the_toolbox() -> None:
+    public = [name for name in dir(Toolbox) if not name.startswith('_')]
+    own = list(vars(Toolbox())) + list(Toolbox.__annotations__)
+    for name in {*public, *own}:
+        with pytest.raises(SettingsError, match=name):
+            prepared(**{name: 1})
+
+
+def test_an_attribute_may_not_hide_a_queue_or_a_category() -> None:
+    table = QueueTable()
+    table.create([(None, 'blue_q_7', 3), ('batch_1', 'video_in', 3)])
+    for name in ('blue_q_7', 'batch_1'):
+        with pytest.raises(SettingsError, match=name):
+            prepared(table, **{name: 1})
+    prepared(table, video_in=1)
+
+
+def test_an_attribute_that_cannot_be_pickled_is_named() -> None:
+    with pytest.raises(SettingsError, match="the attribute 'guard' cannot go to the workers: .*lock"):
+        prepared(BLUE=1, guard=threading.Lock())
+
+
+# ---- worker files
+
+
+def test_a_file_is_found_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'worker.py').touch()
+    monkeypatch.chdir(tmp_path)
+    setup = setup_of(prepared(modules=[ModuleSpec('worker.py', 'entry'), *DOTTED]))
+    assert setup['modules'] == [(str(tmp_path / 'worker.py'), 'entry'), ('package.worker', 'entry')]
+    assert os.path.isabs(setup['modules'][0][0])
+
+
+@pytest.mark.parametrize(
+    ('path', 'says'),
+    [
+        ('wroker.py', r"no worker module .* \(did you mean 'worker.py'\?\)"),
+        ('sub/worker.py', 'there is no folder'),
+        ('folder.py', 'is a folder'),
+        ('worker.so', 'no worker module'),
+        ('./nothing', 'no worker module'),
+    ],
+)
+def test_a_file_that_is_not_there_is_an_error_before_any_process_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, says: str
+) -> None:
+    (tmp_path / 'worker.py').touch()
+    (tmp_path / 'folder.py').mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WorkerStartError, match=says):
+        prepared(modules=[ModuleSpec(path, 'entry')])
