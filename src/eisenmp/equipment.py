@@ -24,6 +24,7 @@ _TOOLBOX_NAMES: Final = frozenset(
         *DEFAULT_QUEUES,
         *("kwargs", "furnish", "update", "set_shared", "add_queue", "queue_name", "forward", "stop_job"),
         *("NEXT_LIST", "MULTI_TOOL", "STOP_MSG", "OUTPUT_HEADER", "INPUT_HEADER", "PERF_HEADER_ETA"),
+        *("_inbox", "_numbers", "_by_number"),
         *("PERF_CURRENT_ETA", "START_SEQUENCE_NUM", "WORKER_ID", "WORKER_NAME", "WORKER_PID", "Q_NAME_ID_LST"),
     )
 )
@@ -71,9 +72,9 @@ class Equipment:
         }
         self._attributes = attributes
 
-    def share(self, name: str, obj: Any, table: QueueTable) -> list[Buffer]:
+    def share(self, name: Any, obj: Any, table: QueueTable) -> list[Buffer]:
         """Keep an object for the workers to come; return its message for those that are there."""
-        if not str(name).isidentifier() or keyword.iskeyword(name):
+        if not (isinstance(name, str) and name.isidentifier()) or keyword.iskeyword(name):
             raise SettingsError(f"share: {name!r} cannot be an attribute of the toolbox; allowed: a Python name")
         if name not in self._shares:
             self._refuse(name, "the shared object", table)

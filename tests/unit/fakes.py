@@ -88,7 +88,7 @@ class FakeEngine:
             raise self.refuse
         self.started.append(worker)
         self.sent[worker] = []
-        self._decoders[worker] = Decoder(1, Kind.LAST_TO_WORKER)
+        self._decoders[worker] = Decoder(1, Kind.LAST_TO_WORKER, 4096)
         self.send(worker, setup)
         return FakeHandle(name, worker)
 
@@ -121,7 +121,7 @@ class FakeEngine:
 
 def frames_of(pieces: list[Buffer], decoder: Decoder | None = None) -> list[Frame]:
     """The frames that these pieces make."""
-    decoder = decoder or Decoder(0, 255)
+    decoder = decoder or Decoder(0, 255, 4096)
     frames: list[Frame] = []
     data = b''.join(bytes(piece) for piece in pieces)
     at = 0

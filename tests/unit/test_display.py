@@ -21,9 +21,7 @@ from eisenmp.results import Record, Results
 from eisenmp.settings import Settings
 
 
-def feeder(
-    done: int, made: int, total: int | None = None, *, finished: bool = False, queue: str = 'q'
-) -> FeederView:
+def feeder(done: int, made: int, total: int | None = None, *, finished: bool = False, queue: str = 'q') -> FeederView:
     return FeederView(queue=queue, made=made, done=done, total=total, finished=finished)
 
 

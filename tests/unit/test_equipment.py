@@ -22,9 +22,11 @@ from tests.unit.fakes import frames_of
 DOTTED = [ModuleSpec('package.worker', 'entry')]
 
 
-def prepared(table: QueueTable | None = None, modules: list[ModuleSpec] = DOTTED, **custom: Any) -> Equipment:
+def prepared(
+    custom: dict[str, Any] | None = None, table: QueueTable | None = None, modules: list[ModuleSpec] = DOTTED
+) -> Equipment:
     equipment = Equipment()
-    equipment.prepare(Settings(NUM_PROCS=3), modules, custom, table or QueueTable())
+    equipment.prepare(Settings(NUM_PROCS=3), modules, custom or {}, table or QueueTable())
     return equipment
 
 
@@ -38,7 +40,7 @@ def setup_of(equipment: Equipment, slot: int = 0, table: QueueTable | None = Non
 def test_the_setup() -> None:
     table = QueueTable()
     table.create([('batch_1', 'video_in', 3)])
-    setup = setup_of(prepared(table, BLUE=7, rows=[1, 2]), 2, table)
+    setup = setup_of(prepared({'BLUE': 7, 'rows': [1, 2]}, table), 2, table)
     assert (setup['slot'], setup['name'], setup['call']) == (2, 'Process-3', 'toolbox')
     assert setup['queues'][-1] == (5, 'batch_1|video_in', 'video_in', 'batch_1', 3)
     assert {name: loads(payload) for name, payload in setup['attributes']} == {'BLUE': 7, 'rows': [1, 2]}
@@ -52,7 +54,7 @@ def test_the_setup_opens_without_the_user_s_classes() -> None:
     class Local:
         pass
 
-    setup = setup_of(prepared(thing=Local()))
+    setup = setup_of(prepared({'thing': Local()}))
     ((name, payload),) = setup['attributes']
     assert name == 'thing'
     assert all(isinstance(piece, bytes) for piece in payload)
@@ -91,7 +93,7 @@ def test_a_share_that_cannot_be_pickled() -> None:
 def test_names_are_given_once() -> None:
     table = QueueTable()
     table.create([(None, 'blue_q_7', 3), ('batch_1', 'video_in', 3)])
-    equipment = prepared(table, BLUE=7)
+    equipment = prepared({'BLUE': 7}, table)
     equipment.share('model', 1, table)
     for name in ('BLUE', 'model', 'mp_input_q', 'forward', 'WORKER_ID', 'kwargs'):
         with pytest.raises(SettingsError, match=name):
@@ -108,7 +110,7 @@ def test_an_attribute_may_not_hide_anything_of_the_toolbox() -> None:
     own = list(vars(Toolbox())) + list(Toolbox.__annotations__)
     for name in {*public, *own}:
         with pytest.raises(SettingsError, match=name):
-            prepared(**{name: 1})
+            prepared({name: 1})
 
 
 def test_an_attribute_may_not_hide_a_queue_or_a_category() -> None:
@@ -116,13 +118,13 @@ def test_an_attribute_may_not_hide_a_queue_or_a_category() -> None:
     table.create([(None, 'blue_q_7', 3), ('batch_1', 'video_in', 3)])
     for name in ('blue_q_7', 'batch_1'):
         with pytest.raises(SettingsError, match=name):
-            prepared(table, **{name: 1})
-    prepared(table, video_in=1)
+            prepared({name: 1}, table)
+    prepared({'video_in': 1}, table)
 
 
 def test_an_attribute_that_cannot_be_pickled_is_named() -> None:
     with pytest.raises(SettingsError, match="the attribute 'guard' cannot go to the workers: .*lock"):
-        prepared(BLUE=1, guard=threading.Lock())
+        prepared({'BLUE': 1, 'guard': threading.Lock()})
 
 
 # ---- worker files

@@ -22,9 +22,7 @@ def test_the_tree_is_as_drawn() -> None:
         assert issubclass(cls, EisenmpError)
         if second:
             assert issubclass(cls, getattr(builtins, second))
-    made_here = {
-        name for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, EisenmpError)
-    }
+    made_here = {name for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, EisenmpError)}
     assert made_here - {'EisenmpError'} == set(drawn)
 
 

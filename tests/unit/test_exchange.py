@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from eisenmp.exchange import Exchange
@@ -452,7 +453,7 @@ def test_calls_are_made_when_their_time_has_come_in_its_order() -> None:
     exchange, _ = one_queue()
     made: list[str] = []
     for when, name in ((3.0, 'c'), (1.0, 'a'), (2.0, 'b'), (1.0, 'a2')):
-        exchange.at(when, None, lambda name=name: made.append(name))
+        exchange.at(when, None, partial(made.append, name))
     assert exchange.next_deadline() == 1.0
     exchange.due(0.99)
     assert made == []

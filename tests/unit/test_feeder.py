@@ -103,15 +103,16 @@ def test_any_exception_of_the_generator_is_told(error: BaseException) -> None:
 def test_the_iterable_is_read_no_further_than_there_is_room() -> None:
     taken: list[int] = []
 
-    def endless() -> Iterator[int]:
-        for n in count():
-            taken.append(n)
-            yield n
-
     sink = FakeSink(room=2)
-    feed(endless(), sink)
+    feed(noted(count(), taken), sink)
     assert len(taken) == 20
     assert sink.done == [None]
+
+
+def noted(items: Iterable[int], taken: list[int]) -> Iterator[int]:
+    for item in items:
+        taken.append(item)
+        yield item
 
 
 def test_room_is_awaited_before_the_items_are_taken() -> None:
@@ -119,14 +120,14 @@ def test_room_is_awaited_before_the_items_are_taken() -> None:
     seen: list[int] = []
     sink = FakeSink()
     sink.on_wait = lambda: seen.append(len(taken))
-    feed((taken.append(n) or n for n in range(25)), sink)
+    feed(noted(range(25), taken), sink)
     assert seen == [0, 10, 20, 25]
 
 
 def test_no_room_at_all_takes_nothing() -> None:
     taken: list[int] = []
     sink = FakeSink(room=0)
-    feed((taken.append(n) or n for n in range(25)), sink)
+    feed(noted(range(25), taken), sink)
     assert taken == []
     assert sink.done == [None]
 

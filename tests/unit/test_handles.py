@@ -97,7 +97,7 @@ def test_what_is_put_is_pickled_here_and_now() -> None:
     items.append(2)
     assert q.get() == [1]
     with pytest.raises(PayloadError):
-        q.put((n for n in ()))
+        q.put(n for n in 'abc')
     assert q.empty()
 
 
@@ -122,7 +122,12 @@ def test_a_chunk_is_taken_as_a_worker_takes_it_and_answered_at_once() -> None:
 def test_something_else_may_take_what_is_put() -> None:
     q, _ = handle()
     seen: list[Any] = []
-    q.on_put = lambda obj: bool(seen.append(obj)) or obj == 'mine'
+
+    def on_put(obj: Any) -> bool:
+        seen.append(obj)
+        return bool(obj == 'mine')
+
+    q.on_put = on_put
     q.put('mine')
     q.put('yours')
     assert seen == ['mine', 'yours']

@@ -147,8 +147,10 @@ def test_a_syntax_error_tells_its_place(write: Write) -> None:
     assert (caught.value.filename, caught.value.lineno) == (path, 2)
 
 
-def test_a_file_that_raises_is_not_half_there(write: Write) -> None:
-    path = write('import os\nif os.environ.get("EISENMP_TEST_BAD"):\n    raise OSError("bad")\ndef entry():\n    return 1\n')
+def test_a_file_that_raises_is_not_half_there(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(
+        'import os\nif os.environ.get("EISENMP_TEST_BAD"):\n    raise OSError("bad")\ndef entry():\n    return 1\n'
+    )
     os.environ['EISENMP_TEST_BAD'] = '1'
     try:
         for _ in range(2):

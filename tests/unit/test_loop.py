@@ -199,10 +199,15 @@ def test_a_message_put_by_hand_does_not_end_a_plain_worker() -> None:
 
 
 def test_it_is_called_until_it_returns_something_falsy() -> None:
-    for falsy in (None, False, 0, '', []):
-        left = [1, True, 'again', falsy, 'never']
-        classic(FakeInbox(), lambda toolbox, left=left: left.pop(0))
-        assert left == ['never']
+    endings: list[Any] = [None, False, 0, '', []]
+    for falsy in endings:
+        left = deque([1, True, 'again', falsy, 'never'])
+
+        def entry(toolbox: Any, left: deque[Any] = left) -> Any:
+            return left.popleft()
+
+        classic(FakeInbox(), entry)
+        assert list(left) == ['never']
 
 
 def holding(inbox: FakeInbox, *serials: int) -> None:
@@ -235,9 +240,7 @@ def test_what_a_call_holds_fails_when_it_raises_and_the_worker_lives_on() -> Non
 
     classic(inbox, entry)
     assert len(calls) == 11
-    assert [(frame.kind, frame.serial) for frame in inbox.channel.sent] == [
-        (Kind.FAILED, n) for n in range(1, 11)
-    ]
+    assert [(frame.kind, frame.serial) for frame in inbox.channel.sent] == [(Kind.FAILED, n) for n in range(1, 11)]
 
 
 def test_three_calls_in_a_row_that_fail_without_a_ticket_end_the_worker() -> None:
@@ -283,8 +286,12 @@ def test_an_answer_to_stop_job_that_cannot_be_pickled_is_told() -> None:
             dumps(value)
 
     inbox = FakeInbox()
+    calls: list[int] = []
 
     def entry(toolbox: Any) -> bool:
+        calls.append(1)
+        if len(calls) > 1:
+            return False
         holding(inbox, 0)
         raise StopJob(threading.Lock())
 

@@ -156,17 +156,20 @@ def test_refill_lets_putters_in_as_far_as_there_is_room_in_their_order() -> None
 
 
 def test_drained_wants_a_feeder_that_is_done_and_nothing_left() -> None:
-    queue = bounded(1)
-    assert not queue.drained  # nobody ever fed it: somebody may put by hand
-    queue.feeders_seen = queue.feeders_open = 1
-    assert not queue.drained
-    queue.feeders_open = 0
-    assert queue.drained
-    queue.entries.append(Message((b'x',)))
-    assert not queue.drained
-    queue.entries.clear()
-    waiting_putter(queue, b'y', [])
-    assert not queue.drained
+    def drained(seen: int, still_open: int, entries: int = 0, putters: int = 0) -> bool:
+        queue = bounded(1)
+        queue.feeders_seen, queue.feeders_open = seen, still_open
+        queue.entries.extend([Message((b'x',))] * entries)
+        for _ in range(putters):
+            waiting_putter(queue, b'y', [])
+        return queue.drained
+
+    assert not drained(0, 0)  # nobody ever fed it: somebody may put by hand
+    assert not drained(1, 1)
+    assert not drained(2, 1)
+    assert drained(1, 0)
+    assert not drained(1, 0, entries=1)
+    assert not drained(1, 0, putters=1)
 
 
 def test_next_getter_skips_those_that_wait_no_more() -> None:

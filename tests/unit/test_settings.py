@@ -287,6 +287,6 @@ def test_the_cgroup_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return real_open(path, *more, **options)
 
     monkeypatch.setattr(settings, 'open', fake_open, raising=False)
-    monkeypatch.setattr(settings.os, 'sched_getaffinity', lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(settings.os, 'process_cpu_count', lambda: 8, raising=False)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(os, 'process_cpu_count', lambda: 8, raising=False)
     assert usable_cores() == cores
