@@ -166,6 +166,8 @@ class Dispatcher:
             self._gone(worker, event.what)
             return
         frame = event.what
+        if self._job.killed and frame.kind not in (Kind.PRINT, Kind.LOG):
+            return  # what a worker still says after the kill may be the fruit of it
         try:
             if frame.queue >= len(self._job.table.rows) and frame.queue != ANY_QUEUE:
                 raise ProtocolError(f"queue number {frame.queue}")

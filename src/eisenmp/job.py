@@ -127,8 +127,8 @@ class Job:
     def kill(self) -> None:
         """End every process now."""
         self.killed = True
+        self.crew.kill_all()  # first: who waits must not go on with the end of its stream
         self.stop()
-        self.crew.kill_all()
         self.engine.wake()
 
     def release_feeders(self) -> None:

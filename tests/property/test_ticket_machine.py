@@ -342,4 +342,4 @@ class TicketMachine(RuleBasedStateMachine):
 
 
 TestTickets = TicketMachine.TestCase
-TestTickets.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestTickets.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
