@@ -196,7 +196,7 @@ def test_the_first_of_several_hits_is_the_answer(lab: Lab) -> None:
     worker = """
         def entry(toolbox):
             mine = toolbox.order.get()
-            toolbox.stop_job(mine)
+            toolbox.stop_job(mine)  # the second one is told the end of `order`, and stops the job with that
             toolbox.said.put(mine)
             return False
     """
@@ -204,8 +204,7 @@ def test_the_first_of_several_hits_is_the_answer(lab: Lab) -> None:
     order, said = emp.add_queue('order'), emp.add_queue('said')
     lab.start(emp, worker, NUM_PROCS=2)
     order.put('first')
-    assert said.get(timeout=ALARM) == 'first'
-    order.put('second')
+    assert 'first' in [said.get(timeout=ALARM) for _ in range(2)]
     assert emp.wait(ALARM).answer == 'first'
 
 

@@ -1,0 +1,164 @@
+"""The supervisor under any order of starts, deaths and returns, with a clock that only the test moves."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor
+
+SLOTS = 3
+START_LIMIT = 3
+FRUITLESS_LIMIT = 4
+EARLY = 1.0
+BACKOFF = 0.05
+LONGEST = 0.3
+
+slots = st.integers(0, SLOTS - 1)
+
+
+class SupervisorMachine(RuleBasedStateMachine):
+    """Keeps its own, simpler books beside those of the supervisor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.supervisor = Supervisor(
+            SLOTS,
+            start_limit=START_LIMIT,
+            fruitless_limit=FRUITLESS_LIMIT,
+            early=EARLY,
+            backoff=BACKOFF,
+            longest=LONGEST,
+        )
+        self.now = 0.0
+        self.due: list[float | None] = [0.0] * SLOTS  # when the slot may be started; None: a process is there, or gone
+        self.phase = [Phase.WAITING] * SLOTS
+        self.since = [0.0] * SLOTS
+        self.failed_starts = [0] * SLOTS
+        self.fruitless = [0] * SLOTS
+        self.restarts = [0] * SLOTS
+        self.workers: list[int] = []
+        self.ended = False
+
+    # ---- what may happen
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, 0.5, 1.0, 30.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: not self.ended)
+    @rule(slot=slots)
+    def starts(self, slot: int) -> None:
+        due = self.due[slot]
+        if due is None:
+            return
+        self.now = max(self.now, due)
+        self.due[slot] = None
+        self.phase[slot] = Phase.STARTING
+        self.workers.append(self.supervisor.started(slot))
+
+    @rule(slot=slots)
+    def comes_up(self, slot: int) -> None:
+        if self.phase[slot] == Phase.STARTING:
+            self.phase[slot] = Phase.UP
+            self.since[slot] = self.now
+            self.failed_starts[slot] = 0
+            self.supervisor.up(slot, self.now)
+
+    @rule(slot=slots)
+    def answers(self, slot: int) -> None:
+        if self.phase[slot] in (Phase.UP, Phase.RETURNED):
+            self.fruitless[slot] = 0
+            self.supervisor.answered(slot)
+
+    @rule(slot=slots)
+    def returns(self, slot: int) -> None:
+        if self.phase[slot] == Phase.UP:
+            self.phase[slot] = Phase.RETURNED
+            self.supervisor.returned(slot)
+
+    @precondition(lambda self: not self.ended and not self.supervisor.stopping)
+    @rule(slot=slots)
+    def leaves_by_agreement(self, slot: int) -> None:
+        if self.phase[slot] == Phase.UP:
+            assert self.supervisor.retire(slot, self.now) == Restart(slot, self.now)
+            self.phase[slot] = Phase.WAITING
+            self.due[slot] = self.now
+
+    @rule(slot=slots, needed=st.booleans(), blamed=st.booleans())
+    def dies(self, slot: int, needed: bool, blamed: bool) -> None:
+        phase = self.phase[slot]
+        if phase not in (Phase.STARTING, Phase.UP, Phase.RETURNED):
+            return
+        decision = self.supervisor.down(slot, 'signal SIGKILL', self.now, needed=needed, blamed=blamed)
+        assert self.supervisor.slots[slot].last_exit == 'signal SIGKILL'
+        if self.supervisor.stopping or (phase == Phase.RETURNED and not needed):
+            assert decision is None
+            self.phase[slot] = Phase.GONE
+            return
+        row = self._count(slot, phase, blamed=blamed)
+        if self.failed_starts[slot] >= START_LIMIT or self.fruitless[slot] >= FRUITLESS_LIMIT:
+            assert isinstance(decision, EndJob)
+            assert f'slot {slot}' in decision.reason
+            assert 'signal SIGKILL' in decision.reason
+            self.phase[slot] = Phase.GONE
+            self.ended = True
+            self.supervisor.stop()  # as the dispatcher does
+            return
+        assert isinstance(decision, Restart)
+        assert decision.slot == slot
+        wait = decision.at - self.now
+        assert 0.0 <= wait <= LONGEST + 1e-9
+        assert (wait > 0) == (row >= 2)
+        self.restarts[slot] += 1
+        self.phase[slot] = Phase.WAITING
+        self.due[slot] = decision.at
+
+    def _count(self, slot: int, phase: str, *, blamed: bool) -> int:
+        """Book the death; how many deaths in a row make the next start wait."""
+        if phase == Phase.STARTING:
+            self.failed_starts[slot] += 1
+        elif not blamed and self.now - self.since[slot] < EARLY:
+            self.fruitless[slot] += 1
+        return max(self.failed_starts[slot], self.fruitless[slot])
+
+    @rule(chance=st.integers(0, 9))
+    def stops(self, chance: int) -> None:
+        if chance == 0:
+            self.supervisor.stop()
+
+    # ---- what always holds
+
+    @invariant()
+    def phases_are_as_expected(self) -> None:
+        assert [slot.phase for slot in self.supervisor.slots] == self.phase
+        assert [slot.restarts for slot in self.supervisor.slots] == self.restarts
+        assert self.supervisor.gone() == all(phase == Phase.GONE for phase in self.phase)
+        assert self.supervisor.over() == all(phase in (Phase.GONE, Phase.RETURNED) for phase in self.phase)
+
+    @invariant()
+    def worker_numbers_are_used_once(self) -> None:
+        assert self.workers == list(range(len(self.workers)))
+
+    @invariant()
+    def restarts_are_within_budget(self) -> None:
+        assert all(count <= START_LIMIT for count in self.failed_starts)
+        assert all(count <= FRUITLESS_LIMIT for count in self.fruitless)
+        if max(self.failed_starts) == START_LIMIT or max(self.fruitless) == FRUITLESS_LIMIT:
+            assert self.ended
+
+    def teardown(self) -> None:
+        """A job whose workers only die comes to its end, and not by a storm of starts."""
+        began, starts = self.now, 0
+        while not self.ended and not self.supervisor.stopping and any(due is not None for due in self.due):
+            slot = next(slot for slot, due in enumerate(self.due) if due is not None)
+            self.starts(slot)
+            self.dies(slot, False, False)
+            starts += 1
+            assert starts <= SLOTS * START_LIMIT
+        assert self.now - began <= 30 + SLOTS * START_LIMIT * LONGEST
+
+
+TestSupervisor = SupervisorMachine.TestCase
+TestSupervisor.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
