@@ -29,6 +29,8 @@ class Worker:
     closing: list[tuple[int, Payload]] = field(default_factory=list)
     answered: int = 0
     call_failures: int = 0
+    watched: bool = False  # a timer looks at it when its oldest chunk is due (CHUNK_TIMEOUT)
+    trouble: str = ""  # why we have killed it
 
 
 class Crew:

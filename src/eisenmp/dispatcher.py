@@ -233,6 +233,8 @@ class Dispatcher:
 
     def _gone(self, worker: Worker, end: Exit) -> None:
         job = self._job
+        if worker.trouble:
+            end = Exit(end.code, worker.trouble)
         self._forget_requests(worker)
         blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
         again = [] if job.killed else self._inherit(worker, end)

@@ -20,6 +20,7 @@ LATER: Final = {
     "JOB": "the job file",
     "DASHBOARD": "the live page",
     "MAX_WORKER_MEMORY": "the memory limit",
+    "MAX_CHUNKS_PER_WORKER": "the limit of chunks",
 }
 
 
@@ -47,7 +48,6 @@ class Settings:
     RETRIES: int = 0
     CRASH_RETRIES: int = 2
     CHUNK_TIMEOUT: float | None = None  # none
-    MAX_CHUNKS_PER_WORKER: int | None = None  # no limit
     BUFFER_CHUNKS: int | None = None  # 4 a worker
     BUFFER_BYTES: int | None = None  # 256 MiB
     INFO_ENABLE: bool = False
@@ -139,7 +139,6 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "RETRIES": _whole(0, False),
     "CRASH_RETRIES": _whole(0, False),
     "CHUNK_TIMEOUT": _SECONDS,
-    "MAX_CHUNKS_PER_WORKER": _whole(1, True),
     "BUFFER_CHUNKS": _whole(1, True),
     "BUFFER_BYTES": _whole(1, True),
     "INFO_ENABLE": _FLAG,

@@ -68,6 +68,27 @@ class TicketDesk:
             worker.number,
             encode(Kind.CHUNK, chunk.payload, queue=chunk.queue, serial=chunk.serial, number=float(request)),
         )
+        self._watch_time(worker)
+
+    def _watch_time(self, worker: Worker) -> None:
+        """``CHUNK_TIMEOUT``: look at the worker when the chunk that it has begun first is due. One timer a worker."""
+        job, limit = self._job, self._job.settings.CHUNK_TIMEOUT
+        if limit is None or worker.watched:
+            return
+        begun = [chunk.since for chunk in job.ledger.held.get(worker.number, {}).values() if chunk.begun]
+        if begun:
+            worker.watched = True
+            job.exchange.at(min(begun) + limit, None, lambda: self._overtime(worker, limit))
+
+    def _overtime(self, worker: Worker, limit: float) -> None:
+        job = self._job
+        worker.watched = False
+        due = job.clock() - limit
+        if any(chunk.begun and chunk.since <= due for chunk in job.ledger.held.get(worker.number, {}).values()):
+            worker.trouble = f"CHUNK_TIMEOUT of {limit:g} s"
+            job.engine.kill(worker.number)
+        else:
+            self._watch_time(worker)
 
     def hand_ahead(self) -> None:
         """Give workers whose chunks are short more of them than they asked for.
@@ -138,6 +159,7 @@ class TicketDesk:
     def taken(self, worker: Worker, frame: Frame) -> None:
         """The worker gets to a chunk that was handed out ahead."""
         self._job.ledger.begin(worker.number, frame.queue, frame.serial, self._job.clock())
+        self._watch_time(worker)
         self._moved_on(frame.queue)
 
     def _moved_on(self, number: int) -> None:

@@ -131,6 +131,26 @@ def test_killed_again_and_again(start: Start, style: str) -> None:
     assert kills
 
 
+@pytest.mark.parametrize("style", ["classic", "plain"])
+def test_a_worker_that_hangs_is_killed_in_time(start: Start, style: str, caplog: pytest.LogCaptureFixture) -> None:
+    emp = start(style, "during", CHUNK_TIMEOUT=0.3)
+    emp.feed(ITEMS)
+    all_once(emp)
+    assert [outcome.ticket for outcome in emp.results["mp_input_q"] if outcome.attempts == 2] == [2]
+    assert "died with CHUNK_TIMEOUT of 0.3 s" in caplog.text
+
+
+def test_a_chunk_that_always_hangs_is_set_aside(start: Start) -> None:
+    emp = start("hangs", "nowhere", CHUNK_TIMEOUT=0.2, CRASH_RETRIES=1)
+    emp.feed(ITEMS)
+    results = emp.wait(ALARM)["mp_input_q"]
+    assert results.set_aside == [2]
+    assert len(results.done) == len(SUMS) - 1
+    error = results[2].error
+    assert isinstance(error, eisenmp.CrashError)
+    assert error.exits == ["CHUNK_TIMEOUT of 0.2 s"] * 2
+
+
 def test_the_death_is_told_by_the_old_handle(start: Start) -> None:
     emp = start("classic", "during")
     old = emp.proc_list

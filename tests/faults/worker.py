@@ -70,3 +70,10 @@ def dies_at_start(toolbox: Any) -> None:
 def dies_idle(toolbox: Any) -> None:
     """A side module's entry that ends the process as soon as it is up and waits."""
     threading.Timer(0.05, os._exit, (5,)).start()
+
+
+def hangs(rows: list[int]) -> int:
+    """Sums of chunks; one chunk never ends."""
+    if 7 in rows:
+        time.sleep(60)
+    return sum(rows)

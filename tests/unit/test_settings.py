@@ -72,7 +72,6 @@ GOOD: list[tuple[str, list[Any]]] = [
     ('RETRIES', [0, 5]),
     ('CRASH_RETRIES', [0, 5]),
     ('CHUNK_TIMEOUT', [None, 1, 0.25]),
-    ('MAX_CHUNKS_PER_WORKER', [None, 1]),
     ('BUFFER_CHUNKS', [None, 1]),
     ('BUFFER_BYTES', [None, 1]),
     ('INFO_ENABLE', [True, False]),
@@ -94,7 +93,6 @@ BAD: dict[str, list[Any]] = {
     'RETRIES': [-1, None, 1.5, True],
     'CRASH_RETRIES': [-1, None, '2'],
     'CHUNK_TIMEOUT': [0, -1.5, '10', True, math.nan],
-    'MAX_CHUNKS_PER_WORKER': [0, -1, 2.5],
     'BUFFER_CHUNKS': [0, -4, 'many'],
     'BUFFER_BYTES': [0, 1.5, '1G'],
     'INFO_ENABLE': ['on', None],
@@ -185,7 +183,7 @@ def test_other_names_go_to_the_toolbox(name: str) -> None:
     assert known == Settings()
 
 
-@pytest.mark.parametrize('name', ['JOB', 'DASHBOARD', 'MAX_WORKER_MEMORY'])
+@pytest.mark.parametrize('name', ['JOB', 'DASHBOARD', 'MAX_WORKER_MEMORY', 'MAX_CHUNKS_PER_WORKER'])
 def test_settings_to_come_are_refused_with_words_not_ignored(name: str) -> None:
     if name in {field.name for field in dataclasses.fields(Settings)}:
         pytest.skip('it has come')
