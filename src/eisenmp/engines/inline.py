@@ -14,6 +14,7 @@ from collections import deque
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle
 from eisenmp.engines.channel import ManagerChannel
+from eisenmp.engines.waker import Waker
 from eisenmp.wire import Buffer
 
 __all__ = ["InlineEngine"]
@@ -63,10 +64,7 @@ class InlineEngine:
         self._channels: dict[int, ManagerChannel] = {}
         self._handles: dict[int, _ThreadHandle] = {}
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._waker = Waker(self._selector)
         self._noted: deque[int] = deque()  # workers with messages that were not sent yet
         self._to_write: deque[int] = deque()
 
@@ -118,7 +116,7 @@ class InlineEngine:
                 self._selector.modify(self._channels[worker].sock, both, worker)
         for key, mask in self._selector.select(timeout):
             if key.data is None:
-                self._drain_wake()
+                self._waker.drain()
                 continue
             worker = key.data
             channel = self._channels[worker]
@@ -132,10 +130,7 @@ class InlineEngine:
         return events
 
     def wake(self) -> None:
-        try:
-            self._wake_write.send(b"x")
-        except OSError:
-            pass  # full: it is awake; closed: nobody is left to wake
+        self._waker.wake()
 
     def kill(self, worker: int) -> None:
         handle = self._handles.get(worker)
@@ -146,8 +141,7 @@ class InlineEngine:
         for channel in self._channels.values():
             channel.close()
         self._selector.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        self._waker.close()
 
     def _gone(self, worker: int, events: list[Event]) -> None:
         channel = self._channels.pop(worker)
@@ -157,10 +151,3 @@ class InlineEngine:
         handle.done.set()
         killed = handle.exitcode != 0
         events.append(Event(worker, Exit(handle.exitcode, "a kill" if killed else "exit code 0")))
-
-    def _drain_wake(self) -> None:
-        try:
-            while self._wake_read.recv(4096):
-                pass
-        except BlockingIOError:
-            pass

@@ -19,6 +19,7 @@ from eisenmp.engines.base import Event, Exit, ProcessHandle, exit_text
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spawn
 from eisenmp.engines.template import Template
+from eisenmp.engines.waker import Waker
 from eisenmp.errors import ProtocolError
 from eisenmp.wire import Buffer
 
@@ -49,11 +50,7 @@ class LocalEngine:
         self._method = start_method if sys.executable else "fork"
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = _pair()
-        manager_sockets.add(self._wake_write)
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
+        self._waker = Waker(self._selector)
         self._noted: deque[_Worker] = deque()  # have messages that were not sent yet
         self._to_write: deque[_Worker] = deque()  # to be registered for writing, told by senders
         self._closing: set[_Worker] = set()  # end-of-file seen, exit not yet
@@ -114,7 +111,7 @@ class LocalEngine:
             self._watch_writing(self._to_write.popleft())
         for key, mask in self._selector.select(self._bounded(timeout)):
             if key.data is None:
-                self._drain_wake()
+                self._waker.drain()
             elif isinstance(key.data, tuple):
                 self._ended.append(key.data[0])
             else:
@@ -128,10 +125,7 @@ class LocalEngine:
         return events
 
     def wake(self) -> None:
-        try:
-            self._wake_write.send(b"x")
-        except (BlockingIOError, OSError):
-            pass  # full: it is awake; closed: nobody is left to wake
+        self._waker.wake()
 
     def kill(self, worker: int) -> None:
         entry = self._workers.get(worker)
@@ -144,8 +138,7 @@ class LocalEngine:
         if self._template is not None:
             self._template.close()
         self._selector.close()
-        self._wake_read.close()
-        self._wake_write.close()
+        self._waker.close()
 
     def _write(self, entry: _Worker) -> None:
         entry.writing = False  # first: what another thread fails to send from here on registers the channel again
@@ -202,13 +195,6 @@ class LocalEngine:
         if self._closing:
             return _LINGER / 4 if timeout is None else min(timeout, _LINGER / 4)
         return timeout
-
-    def _drain_wake(self) -> None:
-        try:
-            while self._wake_read.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
 
     def _stand_in(self, entry: _Worker) -> None:
         entry.process.block()

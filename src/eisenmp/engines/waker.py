@@ -1,0 +1,41 @@
+"""Makes a selector that waits return: one socket pair, written by any thread, read by the one that waits."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+
+from eisenmp.engines.processes import manager_sockets
+
+__all__ = ["Waker"]
+
+
+class Waker:
+    """Registers itself with `selector`, with data None."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self._read, self._write = socket.socketpair()
+        for sock in (self._read, self._write):
+            sock.setblocking(False)
+            manager_sockets.add(sock)
+        selector.register(self._read, selectors.EVENT_READ, None)
+
+    def wake(self) -> None:
+        """Never blocks; may be called when nobody waits, and after the end."""
+        try:
+            self._write.send(b"x")
+        except OSError:
+            pass  # full: it is awake; closed: nobody is left to wake
+
+    def drain(self) -> None:
+        """Take in all calls so far."""
+        try:
+            while self._read.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        """Free the sockets."""
+        self._read.close()
+        self._write.close()
