@@ -64,6 +64,7 @@ def run_script(
     flags: Iterable[str] = ('-W', 'error'),
     code: int = 0,
     env: Mapping[str, str] | None = None,
+    stdin: str = '',
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own, in `folder`, and check its exit code.
 
@@ -74,6 +75,7 @@ def run_script(
         flags: for the interpreter.
         code: the exit code to expect.
         env: instead of :func:`script_env`.
+        stdin: what there is to read for a program that did not come that way itself.
     """
     text = textwrap.dedent(text)
     command = [sys.executable, *flags]
@@ -85,7 +87,7 @@ def run_script(
         command,
         cwd=folder,
         env=script_env() if env is None else env,
-        input=text if how == 'stdin' else '',
+        input=text if how == 'stdin' else stdin,
         capture_output=True,
         text=True,
         encoding='utf-8',

@@ -50,26 +50,27 @@ class Crew:
         self.handles: dict[int, ProcessHandle] = {}  # by slot, the present or the last one
         self.to_start: deque[int] = deque(slot.number for slot in supervisor.slots)
 
-    def start_waiting(self) -> None:
+    def start_waiting(self) -> list[tuple[int, OSError]]:
         """Start what is due, on this thread, which lives as long as the workers.
 
-        Raises:
-            OSError: the system gives no process.
+        Returns:
+            The slots for which the system gave no process, and why.
         """
+        refused: list[tuple[int, OSError]] = []
         while self.to_start:
             slot = self.to_start.popleft()
             if self.supervisor.slots[slot].phase == Phase.WAITING:
-                self._start(slot)
+                try:
+                    self._start(slot)
+                except OSError as error:
+                    refused.append((slot, error))
+        return refused
 
     def _start(self, slot: int) -> None:
         number = self.supervisor.started(slot)
         worker = Worker(number, slot, f"Process-{slot + 1}")
         messages = self._setup(slot, worker.name)
-        try:
-            self.handles[slot] = self.engine.start(number, worker.name, messages[0])
-        except BaseException:
-            self.supervisor.slots[slot].phase = Phase.GONE
-            raise
+        self.handles[slot] = self.engine.start(number, worker.name, messages[0])
         self.workers[number] = worker
         for message in messages[1:]:
             self.engine.send(number, message)

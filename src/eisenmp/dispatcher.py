@@ -16,7 +16,6 @@ the life and death of workers is seen to here.
 
 from __future__ import annotations
 
-import pickle
 import signal
 import sys
 import threading
@@ -26,10 +25,11 @@ from typing import Final
 
 from eisenmp.crew import Worker
 from eisenmp.engines.base import Event, Exit
-from eisenmp.errors import EisenmpError, ProtocolError, WorkerStartError
+from eisenmp.errors import ProtocolError, WorkerStartError
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
 from eisenmp.messages import MessageDesk
+from eisenmp.payload import opened
 from eisenmp.supervisor import EndJob, Phase, Restart
 from eisenmp.tickets import TicketDesk
 from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
@@ -37,6 +37,7 @@ from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
 __all__ = ["Dispatcher"]
 
 _CRASH_PATIENCE: Final = 5.0  # seconds that processes get to be gone when the loop itself has failed
+_LONGEST: Final = 3600.0  # seconds of one wait; the system's own limit is some weeks
 _SLOW_START: Final = 10.0  # seconds after which a worker that is not up yet is named
 
 
@@ -110,7 +111,7 @@ class Dispatcher:
             self._speak(call)
         if gone:
             return False
-        events = job.engine.wait(None if deadline is None else max(0.0, deadline - job.clock()))
+        events = job.engine.wait(None if deadline is None else min(_LONGEST, max(0.0, deadline - job.clock())))
         with job.lock:
             for event in events:
                 self._take(event)
@@ -144,13 +145,11 @@ class Dispatcher:
         if not crew.to_start:
             return
         slots = list(crew.to_start)
-        try:
-            crew.start_waiting()
-        except (OSError, EisenmpError) as error:
-            cause = WorkerStartError(f"the system gives no worker process: {error}")
-            cause.__cause__ = error
-            self._job.spoil(cause)
-            self._job.kill()
+        for slot, error in crew.start_waiting():
+            self._job.news(f"the system gives no process for worker slot {slot}: {error}")
+            now = self._job.clock()
+            decision = crew.supervisor.down(slot, f"no process: {error}", now, needed=True, blamed=False)
+            self._decide(decision, error)
         for slot in slots:
             self._watch_start(crew.supervisor.slots[slot].worker)
         self._launched.set()
@@ -169,10 +168,11 @@ class Dispatcher:
         if self._job.killed and frame.kind not in (Kind.PRINT, Kind.LOG):
             return  # what a worker still says after the kill may be the fruit of it
         try:
-            if frame.queue >= len(self._job.table.rows) and frame.queue != ANY_QUEUE:
+            may_be_any = frame.queue == ANY_QUEUE and frame.kind in (Kind.GET, Kind.ASK, Kind.FAILED)
+            if frame.queue >= len(self._job.table.rows) and not may_be_any:
                 raise ProtocolError(f"queue number {frame.queue}")
             self._handlers[frame.kind](worker, frame)
-        except (ProtocolError, pickle.UnpicklingError) as error:
+        except ProtocolError as error:
             self._job.news(f"{worker.name} sent a broken message ({error}); it is ended")
             self._job.engine.kill(worker.number)
 
@@ -220,7 +220,7 @@ class Dispatcher:
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
         """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
-        words, trace = pickle.loads(frame.body)
+        words, trace = opened(frame.body)
         error = WorkerStartError(words)
         error.add_note(trace)
         self._job.spoil(error)
@@ -240,11 +240,18 @@ class Dispatcher:
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing
         decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
-        if isinstance(decision, EndJob):
-            job.spoil(WorkerStartError(decision.reason))
-            job.kill()
-        elif isinstance(decision, Restart):
+        if isinstance(decision, Restart):
             job.news(f"{worker.name} died with {end.text}; it is replaced")
+        self._decide(decision)
+
+    def _decide(self, decision: Restart | EndJob | None, cause: OSError | None = None) -> None:
+        """Do what the supervisor says."""
+        if isinstance(decision, EndJob):
+            error = WorkerStartError(decision.reason)
+            error.__cause__ = cause
+            self._job.spoil(error)
+            self._job.kill()
+        elif isinstance(decision, Restart):
             self._restart(decision)
 
     def _inherit(self, worker: Worker, end: Exit) -> list[Chunk]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
+import math
 
 from eisenmp.constants import PERF_CURRENT_ETA, PERF_HEADER_ETA
 from eisenmp.crew import Worker
 from eisenmp.job import Job
-from eisenmp.payload import Payload, loads
+from eisenmp.payload import Payload, loads, opened
 from eisenmp.queues import Message, Putter
 from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind, encode
 
@@ -85,7 +85,7 @@ class MessageDesk:
 
     def log(self, worker: Worker, frame: Frame) -> None:
         """A log record."""
-        fields = pickle.loads(frame.body)
+        fields = opened(frame.body)
         self._job.later.append(lambda: self._job.listener.log(fields))
 
     def _is_progress(self, payload: Payload) -> bool:
@@ -95,8 +95,12 @@ class MessageDesk:
         except Exception:
             return False
         for mark in (PERF_HEADER_ETA, PERF_CURRENT_ETA):
-            if isinstance(header, str) and header.startswith(mark) and isinstance(rows, int | float):
+            if isinstance(header, str) and header.startswith(mark) and _is_count(rows):
                 name = header[len(mark) :]
                 self.info[name] = self.info.get(name, 0) + int(rows)
                 return True
         return False
+
+
+def _is_count(rows: object) -> bool:
+    return isinstance(rows, int) or (isinstance(rows, float) and math.isfinite(rows))

@@ -13,10 +13,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from eisenmp.errors import PayloadError, RemoteError, RemoteTraceback
+from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
 from eisenmp.wire import MOST_BUFFERS, Buffer
 
-__all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "loads", "loads_error", "nbytes"]
+__all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "loads", "loads_error", "nbytes", "opened"]
 
 Payload = tuple[Buffer, ...]
 
@@ -77,6 +77,18 @@ def loads(payload: Sequence[Buffer]) -> Any:
     return pickle.loads(payload[0], buffers=payload[1:])
 
 
+def opened(body: Buffer) -> Any:
+    """Unpickle what our own side of a worker has sent about itself.
+
+    Raises:
+        ProtocolError: whatever unpickling raises, which may be anything.
+    """
+    try:
+        return pickle.loads(body)
+    except Exception as error:
+        raise ProtocolError(f"a message that cannot be opened: {type(error).__name__}: {error}") from error
+
+
 def nbytes(payload: Sequence[Buffer]) -> int:
     """Bytes of a payload in all."""
     return sum([memoryview(p).nbytes for p in payload])
@@ -100,7 +112,7 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
 
 def loads_error(payload: Sequence[Buffer]) -> BaseException:
     """The exception with the remote traceback as its cause; a RemoteError where the exception itself cannot be made."""
-    name, message, text, whole = loads(payload)
+    name, message, text, whole = opened(payload[0])
     cause = RemoteTraceback(text)
     if whole is not None:
         try:

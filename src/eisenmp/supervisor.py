@@ -134,7 +134,7 @@ class Supervisor:
             if place.failed_starts >= self.start_limit:
                 return EndJob(
                     f"worker slot {slot} failed to start {place.failed_starts} times in a row; "
-                    f"its process ended with {exit_text} while it loaded its modules"
+                    f"the last time: {exit_text}"
                 )
         elif not blamed and now - place.up_since < self.early:
             place.fruitless += 1

@@ -26,6 +26,7 @@ class TicketDesk:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._named: set[int] = set()
+        self._answered = False  # by stop_job
         self._short: dict[tuple[int, int], tuple[Worker, NamedQueue]] = {}  # workers that may get more ahead
 
     # ---- leases out
@@ -58,7 +59,7 @@ class TicketDesk:
             return
         if frame.number >= 0:
             job.exchange.at(job.clock() + frame.number, getter, too_late)
-        else:
+        elif self._is_unfed(queue):
             job.exchange.at(job.clock() + _NAME_AFTER, getter, lambda: self._name_waiting(worker, queue))
 
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
@@ -115,12 +116,14 @@ class TicketDesk:
     def _name_waiting(self, worker: Worker, queue: NamedQueue | None) -> None:
         """Say it once when a worker waits for something that nobody has ever provided."""
         number = ANY_QUEUE if queue is None else queue.number
-        unfed = not (queue.feeders_seen or queue.touched) if queue else not self._job.feeders
-        if not unfed or number in self._named:
+        if number in self._named or not self._is_unfed(queue):
             return
         self._named.add(number)
         where = f"queue {queue.name!r}, which nobody feeds" if queue else "a feeder: none was started"
         self._job.news(f"{worker.name} has waited {_NAME_AFTER:g} s for {where} (run_q_feeder, or put)")
+
+    def _is_unfed(self, queue: NamedQueue | None) -> bool:
+        return not (queue.feeders_seen or queue.touched) if queue else not self._job.feeders
 
     # ---- answers in
 
@@ -255,8 +258,9 @@ class TicketDesk:
     def stop_job(self, worker: Worker, frame: Frame) -> None:
         """First hit: the job has its answer."""
         job = self._job
-        if job.exchange.stopping:
+        if self._answered:
             return  # somebody else was first
+        self._answered = True
         try:
             job.results.answer = loads(frame.payload)
         except Exception as error:

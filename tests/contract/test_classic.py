@@ -261,6 +261,19 @@ def test_late_results_count_and_the_first_one_wins(lab: Lab) -> None:
     assert results.complete
 
 
+def test_of_several_results_for_a_ticket_the_first_one_counts(lab: Lab) -> None:
+    worker = """
+        def entry(toolbox):
+            chunk = toolbox.mp_input_q.get()
+            if toolbox.STOP_MSG in chunk:
+                return False
+            for result in ('first', 'second', None):
+                toolbox.mp_output_q.put([toolbox.OUTPUT_HEADER + chunk[0], result])
+            return True
+    """
+    assert lab.run(worker, 'ab', NUM_ROWS=1)['mp_input_q'].values() == ['first', 'first']
+
+
 def test_threads_of_a_worker_each_take_chunks(lab: Lab) -> None:
     worker = """
         import threading

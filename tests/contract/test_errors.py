@@ -230,8 +230,8 @@ def test_a_call_that_fails_without_a_ticket(lab: Lab) -> None:
             raise OSError('no camera')
     """
     emp = lab.mp()
+    emp.feed([1])  # before the start: the job may fail at once
     lab.start(emp, worker)
-    emp.feed([1])
     with pytest.raises(eisenmp.WorkerCallError, match='no camera') as caught:
         emp.wait(ALARM)
     assert isinstance(caught.value.__cause__, OSError)

@@ -290,7 +290,7 @@ def test_what_a_worker_inherits(tmp_path: Path, method: str) -> None:
             toolbox.out.put({
                 'path': [p for p in sys.path if p != os.path.dirname(__file__)],
                 'argv': sys.argv, 'cwd': os.getcwd(), 'env': os.environ['OF_MINE'], 'input': text,
-                'dev': sys.flags.dev_mode, 'opt': sys.flags.optimize, 'x': dict(sys._xoptions), 'name': __name__,
+                'bytes': sys.flags.bytes_warning, 'x': dict(sys._xoptions), 'name': __name__,
                 'main': getattr(sys.modules['__main__'], 'secret', None),
             })
             return False
@@ -318,12 +318,13 @@ def test_what_a_worker_inherits(tmp_path: Path, method: str) -> None:
         assert found['cwd'] == here
         assert found['env'] == 'set by the script'
         assert found['input'] == 'no input', found['input']
-        assert (found['opt'], found['x'].get('of_mine')) == (1, True)
+        assert (found['bytes'], found['x'].get('utf8')) == (1, True)
         assert found['main'] is None or {method!r} == 'fork', 'the script was imported in a worker'
         assert input() == 'a line for the script'
         print('fine')
-        """.replace("assert input() == 'a line for the script'", 'sys.stdin.read()'),
-        flags=('-O', '-X', 'of_mine', *_flags(method)),
+        """,
+        flags=('-b', '-X', 'utf8', *_flags(method)),
+        stdin='a line for the script\n',
     )
     assert done.stderr == ''
     assert done.stdout == 'fine\n'

@@ -81,11 +81,9 @@ class _ToManager(logging.Handler):
             fields.update(self._identity, msg=record.getMessage(), args=None, exc_info=None)
             fields["exc_text"] = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
             fields["ticket"] = None if lease is None else lease.serial
-            try:
-                body = pickle.dumps(fields)
-            except Exception:  # an `extra` that cannot travel: say it as text
-                body = pickle.dumps({k: v if isinstance(v, int | float | None) else str(v) for k, v in fields.items()})
-            self._inbox.channel.send(encode(Kind.LOG, (body,)))
+            # an `extra` may be anything, of classes that the manager does not have: what is no plain value goes as text
+            plain = {k: v if isinstance(v, str | int | float | None) else str(v) for k, v in fields.items()}
+            self._inbox.channel.send(encode(Kind.LOG, (pickle.dumps(plain),)))
         except Exception:
             self.handleError(record)
 
