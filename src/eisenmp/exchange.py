@@ -109,11 +109,10 @@ class Exchange:
 
     def put_back(self, chunks: list[Chunk]) -> None:
         """Chunks of dead workers and such: ahead of the queue, and among themselves in ticket order."""
-        if self.feeding_over:  # no further chunk starts
-            for chunk in chunks:
-                self.ledger.unread(chunk)
-            return
         for chunk in chunks:
+            if self.feeding_over:  # no further chunk starts
+                self.ledger.unread(chunk)
+                continue
             entries = self.table[chunk.queue].entries
             at = 0
             while at < len(entries) and isinstance(other := entries[at], Chunk) and other.serial < chunk.serial:

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from eisenmp.exchange import Exchange
-from eisenmp.ledger import Chunk, State
-from eisenmp.queues import NamedQueue
+from eisenmp.ledger import Chunk, Ledger, State
+from eisenmp.queues import Getter, NamedQueue, QueueTable
 from tests.unit.fakes import Reader, Writer, add_chunk, make_exchange, message
 
 END = Reader.END
@@ -489,3 +489,19 @@ def test_a_call_may_ask_for_the_next_one() -> None:
     for now in (1.0, 2.0, 3.0):
         exchange.due(now)
     assert len(made) == 3
+
+
+def test_the_end_is_told_when_the_last_chunk_ahead_comes_back_after_the_stop() -> None:
+    exchange = Exchange(QueueTable(), Ledger())
+    queue = exchange.table[0]
+    exchange.feeder_begins(queue)
+    chunk = exchange.ledger.add(0, 1, (b'',), 0)
+    exchange.ledger.lease(chunk, 7, 0.0, begun=False)  # handed out ahead to somebody who is busy
+    told: list[object] = []
+    exchange.get(queue, Getter(8, lambda _, entry: told.append(entry)))
+    exchange.stop()
+    assert told == []  # it may come back
+    assert exchange.ledger.given_back(7, 0, chunk.serial) is chunk
+    exchange.put_back([chunk])
+    assert told == [None]
+    assert exchange.ledger.track(0).states[0] == State.UNREAD
