@@ -169,7 +169,7 @@ class TicketDesk:
         """A ticket has ended, or the next one was begun: there is more room, or the stream has ended."""
         queue = self._job.table[number]
         self._job.room_made(queue)
-        if not queue.entries:
+        if queue.first_chunk() is None:
             self._job.exchange.serve(queue)
 
     def failed(self, worker: Worker, frame: Frame) -> None:
