@@ -15,7 +15,7 @@ import pytest
 
 import eisenmp
 
-__all__ = ['ALARM', 'ENGINES', 'FORKS', 'ROOT', 'Lab', 'run_script', 'script_env', 'wait_until', 'write']
+__all__ = ['ALARM', 'ENGINES', 'FORKS', 'ROOT', 'Lab', 'run_script', 'script_env', 'strict', 'wait_until', 'write']
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ALARM: Final = 20.0  # seconds after which something that should have happened long ago counts as a deadlock
@@ -31,6 +31,11 @@ ENGINES: Final[dict[str, dict[str, Any]]] = {
 FORKS: Final = pytest.mark.filterwarnings(
     r'ignore:This process \(pid=\d+\) is multi-threaded, use of fork:DeprecationWarning'
 )
+
+
+def strict(start_method: str | None = None) -> tuple[str, ...]:
+    """Flags for a script: warnings are errors, but for the one of a fork beside threads."""
+    return ('-W', 'error', *(('-W', 'ignore:This process:DeprecationWarning') if start_method == 'fork' else ()))
 
 
 def write(folder: Path, text: str, name: str = 'worker.py') -> str:
@@ -61,7 +66,7 @@ def run_script(
     text: str,
     *,
     how: str = 'file',
-    flags: Iterable[str] = ('-W', 'error'),
+    flags: Iterable[str] | None = None,
     code: int = 0,
     env: Mapping[str, str] | None = None,
     stdin: str = '',
@@ -72,13 +77,13 @@ def run_script(
         folder: where it runs, and where its file is written.
         text: the program; may be indented as a whole.
         how: ``'file'``, ``'stdin'`` or ``'-c'``.
-        flags: for the interpreter.
+        flags: for the interpreter, instead of :func:`strict`.
         code: the exit code to expect.
         env: instead of :func:`script_env`.
         stdin: what there is to read for a program that did not come that way itself.
     """
     text = textwrap.dedent(text)
-    command = [sys.executable, *flags]
+    command = [sys.executable, *(strict() if flags is None else flags)]
     if how == 'file':
         command.append(write(folder, text, 'script.py'))
     else:

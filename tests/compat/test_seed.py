@@ -11,7 +11,7 @@ import pytest
 
 import eisenmp
 from eisenmp.utils.eisenmp_utils import Result
-from tests.support import ALARM, ROOT, Lab, run_script, write
+from tests.support import ALARM, ROOT, Lab, run_script, strict, write
 
 BLOCKS_FILE = Path(__file__).with_name('seed_blocks.rst')
 
@@ -192,8 +192,7 @@ def test_the_page_as_a_program(project: Path, method: str, how: str) -> None:
         _text(EXAMPLE),
         'emp = manager_entry()\nwhile not emp.begin_proc_shutdown:\n    time.sleep(0.01)\nprint("over")\n',
     ]
-    flags = ('-W', 'error', *(('-W', 'ignore::DeprecationWarning') if method == 'fork' else ()))
-    done = run_script(project, '\n'.join(program), how=how, flags=flags)
+    done = run_script(project, '\n'.join(program), how=how, flags=strict(method))
     assert done.stderr == ''
     lines = done.stdout.splitlines()
     assert 'Process-1 did 6 lists' in lines

@@ -114,17 +114,17 @@ def test_an_item_that_looks_like_the_end_ends_nothing(lab: Lab) -> None:
 
 def test_feeders_before_and_after_the_start_share_a_queue(lab: Lab) -> None:
     emp = lab.mp()
-    emp.run_q_feeder(generator=range(25))
-    emp.feed(range(100, 125))
     hold = threading.Event()
 
-    def late() -> Iterator[int]:
-        yield from range(200, 205)
-        assert hold.wait(ALARM)
-        yield from range(205, 225)
+    def held() -> Iterator[int]:
+        yield from range(5)
+        assert hold.wait(ALARM)  # without it the stream might end before the other feeders are there
+        yield from range(5, 25)
 
+    emp.run_q_feeder(generator=held())
+    emp.feed(range(100, 125))
     lab.start(emp, ECHO, NUM_PROCS=2, NUM_ROWS=10, RESULTS_STORE=True)
-    emp.run_q_feeder(late(), emp.mp_input_q)
+    emp.run_q_feeder(map(int, range(200, 225)), emp.mp_input_q)
     emp.run_q_feeder(generator=range(300, 325), input_q=emp.mp_input_q)
     hold.set()
     chunks = emp.wait(ALARM)['mp_input_q'].values()

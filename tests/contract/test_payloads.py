@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support import ALARM, ENGINES, Lab, run_script, write
+from tests.support import ALARM, ENGINES, Lab, run_script, strict, write
 
 
 def _arrays() -> Iterator[Any]:
@@ -198,7 +198,6 @@ def test_objects_of_classes_in_main(tmp_path: Path, engine: str, how: str) -> No
     """No main guard, no import of the script in workers, and what comes back is of the very same classes."""
     write(tmp_path, SCRIPT_WORKER)
     settings = f'SETTINGS = {ENGINES[engine]!r}\n'
-    fork = ('-W', 'ignore::DeprecationWarning') if engine == 'fork' else ()
-    done = run_script(tmp_path, settings + textwrap.dedent(SCRIPT), how=how, flags=('-W', 'error', *fork))
+    done = run_script(tmp_path, settings + textwrap.dedent(SCRIPT), how=how, flags=strict(engine))
     assert done.stdout == 'a Problem of mine: found\n'
     assert done.stderr == ''

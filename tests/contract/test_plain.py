@@ -1,5 +1,8 @@
 """Jobs in the plain style: a function takes a chunk, or an item, and returns the result."""
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 import eisenmp
@@ -43,13 +46,21 @@ def test_a_callable_object_and_a_method_are_functions_too(lab: Lab) -> None:
 
 
 def test_all_queues_that_have_a_feeder_are_served(lab: Lab) -> None:
+    hold = threading.Event()
+
+    def held() -> Iterator[int]:
+        yield from range(50)
+        assert hold.wait(ALARM)  # without it the job might be over before the third feeder comes
+        yield from range(50, 100)
+
     emp = lab.mp()
     emp.queue_cust_dict_category_create(('batch_1', 'audio', 2), ('batch_1', 'video', 2), ('batch_1', 'by_hand', 2))
-    emp.feed(range(100), ('batch_1', 'audio'))
+    emp.feed(held(), ('batch_1', 'audio'))
     emp.feed(range(0, 1000, 10), ('batch_1', 'video'))
-    lab.start(emp, 'def entry(rows): return sum(rows)\n', NUM_PROCS=2, NUM_ROWS=10, RESULTS_STORE=True,
-              WORKER_CALL='chunk')  # fmt: skip
+    worker = 'def entry(rows): return sum(rows)\n'
+    lab.start(emp, worker, NUM_PROCS=2, NUM_ROWS=10, RESULTS_STORE=True, WORKER_CALL='chunk')
     emp.feed(range(5))
+    hold.set()
     results = emp.wait(ALARM)
     assert sum(results['batch_1|audio'].values()) == sum(range(100))
     assert sum(results['batch_1|video'].values()) == sum(range(0, 1000, 10))
@@ -81,24 +92,35 @@ def test_many_tiny_chunks(lab: Lab) -> None:
     assert all(outcome.attempts == 1 for outcome in results['mp_input_q'])
 
 
-def test_work_in_long_chunks_is_not_held_by_one_worker(lab: Lab) -> None:
-    """Chunks handed out ahead to a worker that settles into a long call go to the other one."""
+@pytest.mark.parametrize('after', [20, 200])
+@pytest.mark.parametrize('call', ['toolbox', 'item'])
+def test_work_in_long_chunks_is_not_held_by_one_worker(lab: Lab, call: str, after: int) -> None:
+    """Chunks handed out ahead to a worker that settles into a long call go to the other one, which is not told the
+    end of the stream before.
+    """
     worker = """
-        import time
-
-        def entry(item, toolbox):
+        def work(item, toolbox):
             if item == 'long':
                 toolbox.say.put('long')
                 return toolbox.gate.get()
             return item
     """
+    classic = """
+        def entry(toolbox):
+            chunk = toolbox.mp_input_q.get()
+            if toolbox.STOP_MSG in chunk:
+                return False
+            toolbox.mp_output_q.put([toolbox.OUTPUT_HEADER + chunk[0], [work(chunk[1], toolbox)]])
+            return True
+    """
     emp = lab.mp()
     say, gate = emp.add_queue('say'), emp.add_queue('gate')
-    lab.start(emp, worker, WORKER_CALL='item', NUM_PROCS=2, NUM_ROWS=1, RESULTS_STORE=True, BUFFER_CHUNKS=500)
+    worker += classic if call == 'toolbox' else '\n        entry = work\n'
+    lab.start(emp, worker, WORKER_CALL=call, NUM_PROCS=2, NUM_ROWS=1, RESULTS_STORE=True, BUFFER_CHUNKS=500)
     reader = emp.results.outcomes()
-    emp.feed([*range(200), 'long', *range(200)])
+    emp.feed([*range(200), 'long', *range(after)])
     assert say.get(timeout=ALARM) == 'long'
-    got = [next(reader) for _ in range(400)]  # all but the long one, while that one runs
+    got = [next(reader) for _ in range(200 + after)]  # all but the long one, while that one runs
     assert 200 not in [outcome.ticket for outcome in got]
     gate.put('done')
     assert next(reader).value == ['done']

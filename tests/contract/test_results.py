@@ -118,10 +118,10 @@ def test_two_readers_each_get_all(lab: Lab) -> None:
 def test_several_queues_ordered_within_each(lab: Lab) -> None:
     emp = lab.mp()
     emp.queue_cust_dict_std_create(('red', 0), ('green', 0))
-    lab.start(emp, 'entry = sum\n', WORKER_CALL='chunk', NUM_PROCS=2, NUM_ROWS=5)
+    emp.feed(range(100), 'red')
+    emp.feed(range(50), 'green')
     with emp.results.outcomes(ordered=True) as reader:
-        emp.feed(range(100), 'red')
-        emp.feed(range(50), 'green')
+        lab.start(emp, 'entry = sum\n', WORKER_CALL='chunk', NUM_PROCS=2, NUM_ROWS=5)
         got = [(outcome.queue, outcome.ticket) for outcome in reader]
     assert [ticket for name, ticket in got if name == 'red'] == list(range(20))
     assert [ticket for name, ticket in got if name == 'green'] == list(range(10))
@@ -153,6 +153,7 @@ def test_a_reader_that_stops_reading_lets_the_job_go_on(lab: Lab, how: str) -> N
     lab.start(emp, 'entry = sum\n', WORKER_CALL='chunk', NUM_ROWS=1, BUFFER_CHUNKS=4)
     emp.feed(range(50))
     next(reader)
+    wait_until(lambda: len(emp.results['mp_input_q'].done) == 5)  # now the window is full of unread ones
     if how == 'close':
         reader.close()
     elif how == 'drop':

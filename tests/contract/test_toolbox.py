@@ -364,6 +364,26 @@ def test_log_levels_are_the_managers(lab: Lab, caplog: pytest.LogCaptureFixture)
     assert [text for text in said if 'loud' not in text] == ['warning of other']
 
 
+def test_a_log_level_that_is_raised_later(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    worker = """
+        import logging
+
+        def entry(toolbox):
+            toolbox.gate.get()
+            logging.getLogger('mine').info('no longer wanted')
+            logging.getLogger('mine').error('still wanted')
+            return False
+    """
+    caplog.set_level(logging.INFO, 'mine')
+    emp = lab.mp()
+    gate = emp.add_queue('gate')
+    lab.start(emp, worker)
+    logging.getLogger('mine').setLevel(logging.ERROR)
+    gate.put('go')
+    emp.wait(ALARM)
+    assert [record.getMessage() for record in caplog.records] == ['still wanted']
+
+
 def test_a_log_record_that_does_not_travel(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     worker = """
         import logging, threading

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ALARM, run_script, script_env, write
+from tests.support import ALARM, run_script, script_env, strict, write
 
 SUM = """
     def entry(rows):
@@ -27,16 +27,11 @@ JOB = """
 """
 
 
-def _flags(method: str) -> tuple[str, ...]:
-    """Warnings are errors, but for the one that a fork beside threads gives from 3.12 on."""
-    return ('-W', 'error', *(('-W', 'ignore::DeprecationWarning') if method == 'fork' else ()))
-
-
 @pytest.mark.parametrize('how', ['file', 'stdin', '-c'])
 @pytest.mark.parametrize('method', ['spawn', 'forkserver', 'fork'])
 def test_no_main_guard_is_needed(tmp_path: Path, method: str, how: str) -> None:
     write(tmp_path, SUM)
-    done = run_script(tmp_path, f'METHOD = {method!r}\n' + textwrap.dedent(JOB), how=how, flags=_flags(method))
+    done = run_script(tmp_path, f'METHOD = {method!r}\n' + textwrap.dedent(JOB), how=how, flags=strict(method))
     assert done.stdout == 'body\n[45, 145, 245]\n'
     assert done.stderr == ''
 
@@ -77,7 +72,7 @@ def test_cells_of_a_notebook(tmp_path: Path, method: str) -> None:
 
         asyncio.run(notebook())
         """,
-        flags=_flags(method),
+        flags=strict(method),
     )
     assert done.stdout.startswith('[100, 101, 102] False <')
     assert done.stderr == ''
@@ -208,7 +203,7 @@ def test_no_semaphores_are_needed(tmp_path: Path, method: str) -> None:
     env['PYTHONPATH'] = f'{site}{os.pathsep}{env["PYTHONPATH"]}'
     text = "import sys; assert any(type(f).__name__ == 'Refuse' for f in sys.meta_path)\n"
     text += f'METHOD = {method!r}\n' + textwrap.dedent(JOB)
-    assert run_script(tmp_path, text, env=env, flags=_flags(method)).stdout == 'body\n[45, 145, 245]\n'
+    assert run_script(tmp_path, text, env=env, flags=strict(method)).stdout == 'body\n[45, 145, 245]\n'
 
 
 @pytest.mark.parametrize('executable', ['None', "''"])
@@ -216,7 +211,7 @@ def test_without_sys_executable_workers_are_forked(tmp_path: Path, executable: s
     """As in a Python that is embedded in an Android app."""
     write(tmp_path, SUM)
     text = f'import sys\nsys.executable = {executable}\nMETHOD = "spawn"\n' + textwrap.dedent(JOB)
-    assert run_script(tmp_path, text, flags=_flags('fork')).stdout == 'body\n[45, 145, 245]\n'
+    assert run_script(tmp_path, text, flags=strict('fork')).stdout == 'body\n[45, 145, 245]\n'
 
 
 @pytest.mark.parametrize('method', ['spawn', 'forkserver', 'fork'])
@@ -240,7 +235,7 @@ def test_the_interpreter_waits_for_a_job_as_for_threads(tmp_path: Path, method: 
         emp.run_q_feeder(generator=(n for n in range(1000)))
         print('the script ends')
         """,
-        flags=_flags(method),
+        flags=strict(method),
     )
     lines = done.stdout.splitlines()
     assert lines.count('the script ends') == 1
@@ -270,7 +265,7 @@ def test_what_was_printed_before_a_fork_is_printed_once(tmp_path: Path) -> None:
     write(tmp_path, 'import atexit\natexit.register(print, "exit of a worker")\n' + textwrap.dedent(SUM))
     text = "import sys\nsys.stdout.write('not flushed; ')\nMETHOD = 'fork'\n" + textwrap.dedent(JOB)
     text = "import atexit\natexit.register(print, 'exit of the manager')\n" + text
-    done = run_script(tmp_path, text, flags=_flags('fork'))
+    done = run_script(tmp_path, text, flags=strict('fork'))
     assert done.stdout.replace('exit of a worker\n', '') == 'not flushed; body\n[45, 145, 245]\nexit of the manager\n'
 
 
@@ -323,7 +318,7 @@ def test_what_a_worker_inherits(tmp_path: Path, method: str) -> None:
         assert input() == 'a line for the script'
         print('fine')
         """,
-        flags=('-b', '-X', 'utf8', *_flags(method)),
+        flags=('-b', '-X', 'utf8', *strict(method)),
         stdin='a line for the script\n',
     )
     assert done.stderr == ''

@@ -31,7 +31,6 @@ from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, Buffer, Frame, Kind, enc
 from tests.unit.fakes import Clock, FakeEngine, FakeHandle, frames_of, make_job
 
 SLOTS = 2
-RETRIES = 1
 CRASH_RETRIES = 1
 SHORT, LONG = 0.0001, 1.0  # seconds of a chunk: more are handed out ahead, or none
 
@@ -63,9 +62,18 @@ class Worker:
         pieces = encode(kind, payload or (), **fields)
         self.out.extend(frames_of(pieces))
 
+    def lives(self) -> bool:
+        return self.up and not self.returned
+
     def free(self) -> bool:
-        """Its function is at work, so that it may do something."""
-        return self.up and not self.returned and self.asked is None
+        """Its function does not wait for a reply, so that it may do something."""
+        return self.lives() and self.asked is None
+
+    def at_work(self) -> bool:
+        return self.free() and bool(self.leases)
+
+    def has_ahead(self) -> bool:
+        return not self.returned and any(self.ahead.values())
 
     def come_up(self) -> None:
         self.say(Kind.SETUP)
@@ -189,11 +197,16 @@ class JobMachine(RuleBasedStateMachine):
         bound=st.sampled_from([0, 1, 3]),
         strict=st.booleans(),
         limit=st.sampled_from([None, 2.0]),
+        retries=st.sampled_from([0, 1]),
+        warm=st.booleans(),
+        fed=st.sampled_from([0, 5, 20]),
     )
-    def begin(self, plain: bool, bound: int, strict: bool, limit: float | None) -> None:
+    def begin(
+        self, plain: bool, bound: int, strict: bool, limit: float | None, retries: int, warm: bool, fed: int
+    ) -> None:
         made: tuple[Job, FakeEngine, Any, Clock] = make_job(
             NUM_PROCS=SLOTS,
-            RETRIES=RETRIES,
+            RETRIES=retries,
             CRASH_RETRIES=CRASH_RETRIES,
             ON_ERROR='raise' if strict else 'skip',
             BUFFER_CHUNKS=10_000,
@@ -223,6 +236,12 @@ class JobMachine(RuleBasedStateMachine):
         for queue in self.queues:
             self.open_feeder(queue.number)
         self.turn()
+        for worker in self.engine.workers.values():
+            worker.read()
+        if warm:
+            self.warm_up()
+        for feeder in self.feeders:
+            self.add_chunks(feeder, fed)
 
     # ---- helpers
 
@@ -251,10 +270,6 @@ class JobMachine(RuleBasedStateMachine):
         self.turning = self.turning and self.dispatcher._turn()
         self.turned_at = self.clock.now
 
-    def pick(self, data: st.DataObject, fits: Callable[[Worker], Any]) -> Worker | None:
-        workers = [worker for worker in self.engine.workers.values() if fits(worker)]
-        return data.draw(st.sampled_from(workers), label='worker') if workers else None
-
     def pick_queue(self, data: st.DataObject) -> int:
         return data.draw(st.sampled_from([queue.number for queue in self.queues]), label='queue')
 
@@ -263,17 +278,50 @@ class JobMachine(RuleBasedStateMachine):
         for _ in range(min(count, len(worker.out))):
             self.engine.events.append(Event(worker.number, worker.out.popleft()))
 
+    def ends_with(self, worker: Worker, end: Exit) -> None:
+        """All that it managed to send is heard first; what was on the way to it is lost."""
+        self.deliver(worker, len(worker.out))
+        del self.engine.workers[worker.number]
+        self.got += worker.messages
+        for frame in worker.into:
+            self.never_arrives(frame)
+        if end.code != 0:
+            self.blames.update(worker.leases.items())
+            self.begun_maybe.update(worker.leases.items())
+        self.engine.events.append(Event(worker.number, end))
+
+    def warm_up(self) -> None:
+        """Every worker has had some short chunks of each queue, so that more are handed out ahead."""
+        for worker in self.engine.workers.values():
+            for feeder in self.feeders:
+                for _ in range(3):
+                    self.add_chunks(feeder, 1)
+                    self.work(worker, feeder.queue, 1)
+
+    def add_chunks(self, feeder: Feeder, count: int) -> None:
+        queue = self.job.table[feeder.queue]
+        for _ in range(count):
+            over = self.job.exchange.feeding_over
+            if over or self.intake._has_room(queue):  # else it would wait
+                assert self.intake.add_chunk(feeder, 2, dumps([1, 2]), 10) is not over
+
+    def work(self, worker: Worker, queue: int, rounds: int) -> None:
+        """Some short chunks in a row, with nothing in between."""
+        for _ in range(rounds):
+            self.deliver(worker, len(worker.out))
+            self.turn()
+            while worker.into:
+                worker.read()
+            if worker.free():
+                worker.get(ANY_QUEUE if self.plain else queue, FOREVER, SHORT)
+
     # ---- rules: feeding
 
     @precondition(lambda self: any(not feeder.done for feeder in self.feeders))
-    @rule(data=st.data(), items=st.integers(1, 3))
-    def feed(self, data: st.DataObject, items: int) -> None:
+    @rule(data=st.data(), chunks=st.integers(1, 12))
+    def feed(self, data: st.DataObject, chunks: int) -> None:
         feeder = data.draw(st.sampled_from([feeder for feeder in self.feeders if not feeder.done]), label='feeder')
-        queue = self.job.table[feeder.queue]
-        if self.job.exchange.feeding_over or self.intake._has_room(queue):  # else it would wait
-            assert self.intake.add_chunk(feeder, items, dumps(list(range(items))), 10) is (
-                not self.job.exchange.feeding_over
-            )
+        self.add_chunks(feeder, chunks)
 
     @precondition(lambda self: any(not feeder.done for feeder in self.feeders))
     @rule(data=st.data())
@@ -287,88 +335,98 @@ class JobMachine(RuleBasedStateMachine):
     def another_feeder(self, data: st.DataObject) -> None:
         self.open_feeder(self.pick_queue(data))
 
-    # ---- rules: a worker's function
+    # ---- rules: workers
 
-    @rule(data=st.data(), seconds=st.sampled_from([SHORT, SHORT, LONG]), timeout=st.sampled_from([FOREVER, 0.5]))
-    def asks(self, data: st.DataObject, seconds: float, timeout: float) -> None:
-        if worker := self.pick(data, Worker.free):
-            worker.get(ANY_QUEUE if self.plain else self.pick_queue(data), timeout, seconds)
-
+    @precondition(lambda self: self.engine.workers)
     @rule(data=st.data())
-    def fails(self, data: st.DataObject) -> None:
-        if worker := self.pick(data, lambda w: w.free() and w.leases):
-            worker.fail()
+    def workers_act(self, data: st.DataObject) -> None:
+        """Some of what the workers can do now: no step is wasted on what cannot be."""
+        for _ in range(data.draw(st.integers(1, 6), label='acts')):
+            can = [(act, worker) for worker in self.engine.workers.values() for act in self.acts_of(worker)]
+            if can:
+                act, worker = data.draw(st.sampled_from(can), label='act')
+                act(self, data, worker)
 
+    @precondition(lambda self: self.engine.workers)
     @rule(data=st.data())
-    def gives_back(self, data: st.DataObject) -> None:
-        if worker := self.pick(data, lambda w: any(w.ahead.values()) and not w.returned):
-            worker.give_back()
+    def workers_act_again(self, data: st.DataObject) -> None:
+        """The same: hypothesis leaves out some rules of each run, and rarely both of two."""
+        self.workers_act(data)
 
-    @rule(data=st.data(), keep=st.booleans(), chance=st.integers(0, 3))
-    def returns(self, data: st.DataObject, keep: bool, chance: int) -> None:
-        if chance == 0 and (worker := self.pick(data, Worker.free)):
-            worker.return_(SHORT, keep=keep)
+    def acts_of(self, worker: Worker) -> list[Callable[[JobMachine, st.DataObject, Worker], None]]:
+        fits = [
+            (JobMachine.asks, worker.free(), 3),
+            (JobMachine.works_on, worker.lives(), 4),
+            (JobMachine.reads, bool(worker.into), 3),
+            (JobMachine.is_heard, bool(worker.out), 3),
+            (JobMachine.gives_back, worker.has_ahead(), 2),
+            (JobMachine.fails, worker.at_work(), 1),
+            (JobMachine.returns, worker.free(), 1),
+            (JobMachine.leaves, worker.returned, 2),
+            (JobMachine.crashes, worker.at_work(), 1),
+            (JobMachine.dies, True, 1),
+        ]
+        return [act for act, fit, weight in fits for _ in range(weight if fit else 0)]
 
-    # ---- rules: messages on the wires
+    def asks(self, data: st.DataObject, worker: Worker) -> None:
+        seconds = data.draw(st.sampled_from([SHORT, SHORT, LONG]), label='seconds')
+        timeout = data.draw(st.sampled_from([FOREVER, 0.5]), label='timeout')
+        worker.get(ANY_QUEUE if self.plain else self.pick_queue(data), timeout, seconds)
 
-    @rule(data=st.data(), count=st.integers(1, 4))
-    def reads(self, data: st.DataObject, count: int) -> None:
-        if worker := self.pick(data, lambda w: w.into):
-            for _ in range(min(count, len(worker.into))):
-                worker.read()
+    def works_on(self, data: st.DataObject, worker: Worker) -> None:
+        self.work(worker, self.pick_queue(data), data.draw(st.integers(1, 6), label='chunks'))
 
-    @rule(data=st.data(), count=st.integers(1, 4), more=st.booleans())
-    def is_heard(self, data: st.DataObject, count: int, more: bool) -> None:
-        if worker := self.pick(data, lambda w: w.out):
-            self.deliver(worker, count)
-            if not more:
-                self.turn()
+    def fails(self, data: st.DataObject, worker: Worker) -> None:
+        worker.fail()
 
+    def gives_back(self, data: st.DataObject, worker: Worker) -> None:
+        worker.give_back()
+
+    def returns(self, data: st.DataObject, worker: Worker) -> None:
+        if data.draw(st.integers(0, 2), label='chance') == 0:
+            worker.return_(SHORT, keep=data.draw(st.booleans(), label='keep'))
+
+    def reads(self, data: st.DataObject, worker: Worker) -> None:
+        for _ in range(data.draw(st.integers(1, len(worker.into)), label='messages')):
+            worker.read()
+
+    def is_heard(self, data: st.DataObject, worker: Worker) -> None:
+        self.deliver(worker, data.draw(st.integers(1, len(worker.out)), label='messages'))
+        if data.draw(st.booleans(), label='at once'):
+            self.turn()
+
+    def dies(self, data: st.DataObject, worker: Worker) -> None:
+        self.clock.now += data.draw(st.sampled_from([0.01, 5.0]), label='passed')
+        self.ends_with(worker, Exit(-9, 'signal SIGKILL'))
+        self.turn()
+
+    def crashes(self, data: st.DataObject, worker: Worker) -> None:
+        self.ends_with(worker, Exit(-11, 'signal SIGSEGV'))
+        self.turn()
+
+    def leaves(self, data: st.DataObject, worker: Worker) -> None:
+        """A worker that has returned ends in good order."""
+        self.ends_with(worker, Exit(0, 'exit code 0'))
+        self.turn()
+
+    @precondition(lambda self: self.engine.workers)
     @rule(data=st.data())
     def says_something_wrong(self, data: st.DataObject) -> None:
         """A second answer, an answer to a ticket of another worker: none of it counts."""
-        worker = self.pick(data, lambda w: w.up)
-        if worker is None:
-            return
+        worker = data.draw(st.sampled_from(list(self.engine.workers.values())), label='worker')
         queue = self.pick_queue(data)
         serial = data.draw(st.integers(0, 8), label='ticket')
         if self.job.ledger.holding(worker.number, queue, serial) is not None:
             return  # then it would count
         before = list(self.job.ledger.track(queue).states)
         for kind in (Kind.ANSWER, Kind.FAILED, Kind.GIVE_BACK, Kind.TAKEN, Kind.RESULT):
-            body = dumps_error(ValueError()) if kind == Kind.FAILED else dumps('wrong')
+            body = dumps_error(ValueError()) if kind == Kind.FAILED else dumps((queue, serial))
             (frame,) = frames_of(encode(kind, body, queue=queue, serial=serial, number=SHORT, flags=HAS_VALUE))
             with self.job.lock:
                 self.dispatcher._take(Event(worker.number, frame))
         assert list(self.job.ledger.track(queue).states) == before
 
-    # ---- rules: life, death, time
-
-    @rule(data=st.data(), passed=st.sampled_from([0.01, 5.0]))
-    def dies(self, data: st.DataObject, passed: float) -> None:
-        if worker := self.pick(data, lambda _: True):
-            self.clock.now += passed
-            self.ends_with(worker, Exit(-9, 'signal SIGKILL'))
-            self.turn()
-
-    @rule(data=st.data())
-    def leaves(self, data: st.DataObject) -> None:
-        """A worker that has returned ends in good order."""
-        if worker := self.pick(data, lambda w: w.returned):
-            self.ends_with(worker, Exit(0, 'exit code 0'))
-            self.turn()
-
-    def ends_with(self, worker: Worker, end: Exit) -> None:
-        """All that it managed to send is heard first; what was on the way to it is lost."""
-        self.deliver(worker, len(worker.out))
-        del self.engine.workers[worker.number]
-        self.got += worker.messages
-        for frame in worker.into:
-            self.never_arrives(frame)
-        if end.code != 0:
-            self.blames.update(worker.leases.items())
-            self.begun_maybe.update(worker.leases.items())
-        self.engine.events.append(Event(worker.number, end))
+    # ---- rules: time
 
     @rule(passed=st.sampled_from([0.01, 0.6, 3.0]))
     def time_passes(self, passed: float) -> None:
@@ -430,10 +488,13 @@ class JobMachine(RuleBasedStateMachine):
 
     @invariant()
     def leases_are_held_by_workers_that_live(self) -> None:
-        assert set(self.job.ledger.held) <= set(self.job.crew.workers)
+        if not self.job.killed:
+            assert set(self.job.ledger.held) <= set(self.job.crew.workers)
 
     @invariant()
     def what_a_worker_is_at_is_leased_to_it(self) -> None:
+        if self.dispatcher._finishing or self.job.killed:
+            return  # every function has returned, what their threads still hold is answered; or nobody is heard
         for worker in self.engine.workers.values():
             for queue, serial in worker.leases.items():
                 chunk = self.job.ledger.holding(worker.number, queue, serial)
@@ -447,16 +508,15 @@ class JobMachine(RuleBasedStateMachine):
 
     @invariant()
     def only_those_are_blamed_whom_a_worker_was_at(self) -> None:
-        heard = {event.worker for event in self.engine.events if isinstance(event.what, Exit)}
-        if heard:
-            return  # the death is not booked yet
+        if self.job.killed or any(isinstance(event.what, Exit) for event in self.engine.events):
+            return  # nobody is blamed any more; or the death is not booked yet
         for queue in self.queues:
             track = self.job.ledger.track(queue.number)
             for serial, chunk in track.live.items():
                 ticket = (queue.number, serial)
                 assert self.blames[ticket] <= len(chunk.exits) <= self.begun_maybe[ticket]
                 assert len(chunk.exits) <= CRASH_RETRIES
-                assert chunk.failures <= RETRIES
+                assert chunk.failures <= self.job.settings.RETRIES
             for serial, state in enumerate(track.states):
                 if state == State.SET_ASIDE:
                     assert self.begun_maybe[queue.number, serial] >= CRASH_RETRIES + 1

@@ -65,6 +65,12 @@ class Bench:
     def last(self, worker: int) -> Frame:
         return self.engine.sent[worker][-1]
 
+    def chunk(self, worker: int) -> int:
+        """The ticket that a worker was given last."""
+        frame = self.last(worker)
+        assert frame.kind == Kind.CHUNK
+        return frame.serial
+
     def kinds(self, worker: int) -> list[int]:
         return [frame.kind for frame in self.engine.sent[worker]]
 
@@ -140,6 +146,23 @@ def test_a_request_is_served_when_something_comes() -> None:
     frame = bench.last(0)
     assert (frame.kind, frame.queue, frame.serial, frame.number) == (Kind.CHUNK, Q, 0, 7.0)
     assert loads(frame.payload) == [0]
+
+
+def test_a_request_that_crosses_what_was_handed_out_ahead_is_sent_back_to_it() -> None:
+    bench = Bench()
+    bench.feed(3)
+    with bench.job.lock:
+        chunk = bench.job.exchange.next_chunk(bench.queue)
+        assert chunk is not None
+        bench.job.ledger.lease(chunk, 0, 0.0, begun=False)
+    for request, queue in ((1, Q), (2, ANY_QUEUE)):
+        bench.get(0, request, queue=queue)
+        assert (bench.last(0).kind, bench.last(0).serial) == (Kind.AHEAD, request)
+    bench.get(0, 3, queue=1)  # another queue is another matter
+    assert bench.last(0).kind == Kind.AHEAD
+    bench.say(0, Kind.TAKEN, queue=Q, serial=0)
+    bench.get(0, 4)
+    assert bench.chunk(0) == 1
 
 
 def test_a_request_is_served_in_vain_after_its_time() -> None:
@@ -218,6 +241,15 @@ def test_results_are_seen_together_with_the_answer() -> None:
     assert (outcome.state, outcome.value, outcome.slot, outcome.seconds) == ('done', 'first', 0, 0.25)
 
 
+def test_the_first_result_wins_over_that_of_the_answer() -> None:
+    bench = Bench()
+    bench.feed()
+    bench.get(0, 1)
+    bench.say(0, Kind.RESULT, dumps('first'), queue=Q, serial=0)
+    bench.say(0, Kind.ANSWER, dumps('second'), queue=Q, serial=0, flags=HAS_VALUE)
+    assert bench.job.results['mp_input_q'][0].value == 'first'
+
+
 def test_of_a_worker_that_dies_first_nothing_is_seen() -> None:
     bench = Bench()
     bench.feed()
@@ -226,7 +258,7 @@ def test_of_a_worker_that_dies_first_nothing_is_seen() -> None:
     bench.say(0, Kind.FORWARD, dumps('lost'), queue=Q, serial=0, number=float(Q))
     bench.dies(0)
     bench.get(1, 1)
-    assert bench.last(1).serial == 0
+    assert bench.chunk(1) == 0
     bench.say(1, Kind.ANSWER, dumps('mine'), queue=Q, serial=0, flags=HAS_VALUE)
     outcome = bench.job.results['mp_input_q'][0]
     assert (outcome.value, outcome.slot, outcome.attempts) == ('mine', 1, 2)
@@ -309,7 +341,7 @@ def test_with_skip_the_job_goes_on() -> None:
     bench.get(0, 1)
     bench.say(0, Kind.FAILED, dumps_error(ValueError('bad row')), queue=Q, serial=0)
     bench.get(0, 2)
-    assert bench.last(0).serial == 1
+    assert bench.chunk(0) == 1
     assert bench.job.error is None
 
 
@@ -319,7 +351,7 @@ def test_a_retry_goes_ahead_of_the_queue() -> None:
     bench.get(0, 1)
     bench.say(0, Kind.FAILED, dumps_error(ValueError()), queue=Q, serial=0)
     bench.get(1, 1)
-    assert bench.last(1).serial == 0
+    assert bench.chunk(1) == 0
     assert bench.job.error is None
 
 
@@ -391,7 +423,7 @@ def test_a_poison_ticket_is_set_aside_with_its_exits_and_the_others_are_done() -
     assert any('_TID_0' in text and 'set aside' in text for text in bench.heard.news_texts)
     bench.say(2, Kind.UP)
     bench.get(2, 1)
-    assert bench.last(2).serial == 1
+    assert bench.chunk(2) == 1
 
 
 def test_a_server_s_ticket_goes_to_its_replacement() -> None:
@@ -416,7 +448,7 @@ def test_a_server_that_returned_and_dies_is_replaced_while_others_still_work() -
     assert bench.engine.started == [0, 1, 2]
     bench.say(2, Kind.UP)
     bench.get(2, 1)
-    assert bench.last(2).serial == 0
+    assert bench.chunk(2) == 0
 
 
 # ---- CHUNK_TIMEOUT
@@ -432,7 +464,7 @@ def test_a_worker_over_its_time_is_killed_and_counts_as_dead() -> None:
     assert bench.engine.killed == [0]
     bench.dies(0)
     bench.get(1, 1)
-    assert bench.last(1).serial == 0
+    assert bench.chunk(1) == 0
     assert any('CHUNK_TIMEOUT of 2 s' in text for text in bench.heard.news_texts)
 
 
@@ -510,7 +542,22 @@ def test_chunks_given_back_at_a_return_go_to_others() -> None:
         bench.job.ledger.lease(chunk, 0, 0.0, begun=False)
     bench.get(1, 1)
     bench.say(0, Kind.RETURNED)
-    assert bench.last(1).serial == 0
+    assert bench.chunk(1) == 0
+
+
+def test_what_lay_ahead_in_a_worker_that_left_was_never_run() -> None:
+    bench = Bench()
+    bench.feed(1)
+    bench.say(0, Kind.RETURNED)  # its threads go on, and were given one more
+    with bench.job.lock:
+        chunk = bench.job.exchange.next_chunk(bench.queue)
+        assert chunk is not None
+        bench.job.ledger.lease(chunk, 0, 0.0, begun=False)
+    bench.say(1, Kind.RETURNED)
+    for worker in (0, 1):
+        bench.dies(worker, 0, 'exit code 0')
+    assert not bench.turn()
+    assert bench.job.results['mp_input_q'].unread == [0]
 
 
 def test_the_first_hit_is_the_answer() -> None:

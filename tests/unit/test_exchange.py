@@ -477,6 +477,16 @@ def test_a_call_about_somebody_who_waits_no_more_is_not_made() -> None:
     assert made == ['waits']
 
 
+def test_a_call_that_is_due_at_once_with_others_is_not_made_when_settled_by_them() -> None:
+    exchange, queue = one_queue()
+    made: list[str] = []
+    waits = ask(exchange, queue)
+    exchange.at(1.0, None, lambda: exchange.withdraw(queue, waits.getter))
+    exchange.at(1.0, waits.getter, lambda: made.append('too late'))
+    exchange.due(1.0)
+    assert made == []
+
+
 def test_a_call_may_ask_for_the_next_one() -> None:
     exchange, _ = one_queue()
     made: list[float] = []
