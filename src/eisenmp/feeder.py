@@ -15,7 +15,7 @@ from eisenmp.payload import Payload, dumps, nbytes
 
 __all__ = ["Feeder", "Sink"]
 
-_CHUNK_BYTES: Final = 8 << 20  # a chunk of default size is cut short at about this; NUM_ROWS given is kept to
+_CHUNK_BYTES: Final = 4 << 20  # a chunk of default size is cut short at about this; NUM_ROWS given is kept to
 
 
 class Sink(Protocol):

@@ -77,5 +77,7 @@ class Intake:
         return self._job.fill(queue) < self._job.settings.window_chunks
 
     def _has_bytes(self, queue: NamedQueue, size: int) -> bool:
+        """What is under way and what waits to be read, together. One chunk may always go, however large."""
         track = self._job.ledger.track(queue.number)
-        return not track.live or track.live_bytes + size <= self._job.settings.window_bytes
+        used = track.live_bytes + self._job.results.unread_bytes_by(queue.number)
+        return not used or used + size <= self._job.settings.window_bytes

@@ -591,6 +591,8 @@ class JobMachine(RuleBasedStateMachine):
                 worker.get(left[0], FOREVER, SHORT)
             else:
                 worker.return_(SHORT, keep=False)
+        else:
+            worker.give_back()  # what lies there while its function waits on another queue, others may wait for
         self.deliver(worker, len(worker.out))
 
     def check_the_end(self) -> None:
@@ -637,4 +639,4 @@ class JobMachine(RuleBasedStateMachine):
 
 
 TestJob = JobMachine.TestCase
-TestJob.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestJob.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

@@ -249,6 +249,7 @@ class TicketMachine(RuleBasedStateMachine):
         if worker := self.pick(data, "busy"):
             serial = data.draw(st.sampled_from(worker.hands))
             worker.hands.remove(serial)
+            worker.ended = False  # after an exception the worker's loop calls its function again, which asks again
             self.tell(worker, Kind.FAILED, serial=serial, body=dumps_error(ValueError("x"))[0])
 
     @rule(data=st.data(), passed=st.sampled_from([0.01, 5.0]))

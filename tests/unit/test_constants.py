@@ -49,7 +49,7 @@ def test_parse_header(text: str, parsed: tuple[str, int | None]) -> None:
 @pytest.mark.parametrize(
     'text',
     [
-        *('', ';', 'q', 'STOP', 'q;_TID_', 'q;_TID_;', 'q;_TID_1', 'q;_TID_x;', 'q;_TID_-1;', 'q;_TID_1.0;'),
+        *('', ';', 'q', 'STOP', 'q;_TID_', 'q;_TID_;', 'q;_TID_12', 'q;_TID_x;', 'q;_TID_-1;', 'q;_TID_1.0;'),
         *('q;_TID_1; ', 'q_TID_1;', 'q;_TID_1;rest', 'q;_TID_²;', 'OUTPUT_HEADER;', 'q;_END_', '_END_;', 'q_END_;'),
     ],
 )

@@ -12,6 +12,7 @@ from eisenmp.feeder import Feeder
 from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, State
+from eisenmp.payload import dumps
 from eisenmp.results import Record
 from tests.unit.fakes import make_job, message
 
@@ -108,6 +109,20 @@ def test_the_window_in_bytes() -> None:
     assert not desk.has_bytes(41)
     desk.answer(chunk)
     assert desk.has_bytes(101)
+
+
+def test_results_that_nobody_has_read_yet_count_in_bytes_too() -> None:
+    desk = Desk(BUFFER_BYTES=1000)
+    with desk.job.results.outcomes() as reader:
+        desk.add(10)
+        chunk = desk.take()
+        with desk.job.lock:
+            desk.job.ledger.done(0, 0, chunk.serial, 0, 0.0)
+            desk.job.results.record(Record(0, chunk.serial, value=dumps(b'x' * 2000)))
+        assert not (desk.has_room() and desk.has_bytes(10))
+        next(reader)
+        assert desk.has_room()
+        assert desk.has_bytes(10)
 
 
 def test_the_bound_of_the_queue_holds_feeders_back_too() -> None:

@@ -14,7 +14,7 @@ from typing import Any, overload
 from eisenmp.errors import ResultsError
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import State
-from eisenmp.payload import Payload, loads, loads_error
+from eisenmp.payload import Payload, loads, loads_error, nbytes
 from eisenmp.queues import NamedQueue
 from eisenmp.results.outcome import Closing, Outcome, Record
 from eisenmp.results.reader import OutcomeReader, Stream
@@ -130,6 +130,7 @@ class Results(Mapping[str, "QueueResults"]):
         if self.store or record.error is not None:
             self.records.setdefault(record.queue, {})[record.serial] = record
         wake = False
+        record.size = nbytes(record.value) if record.value is not None else 0
         for stream in tuple(self._streams):  # a reader that is collected as garbage leaves at any time
             stream.give(record)
             wake = wake or stream.waiting
@@ -171,6 +172,10 @@ class Results(Mapping[str, "QueueResults"]):
             if stream.holds_back:
                 most = max(most, stream.unread(queue))
         return most
+
+    def unread_bytes_by(self, queue: int) -> int:
+        """The same in bytes of their values."""
+        return max((stream.unread_bytes(queue) for stream in self._streams if stream.holds_back), default=0)
 
     def release(self, thread: int) -> None:
         """That thread goes to wait for the job's end: readers that it owns no longer hold the feeders back."""

@@ -43,6 +43,7 @@ class Record:
     serial: int
     value: Payload | None = None
     error: Payload | BaseException | None = None
+    size: int = 0  # bytes of the value, while a reader has not taken it
 
 
 class Closing(dict[int, Any]):

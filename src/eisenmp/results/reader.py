@@ -39,6 +39,8 @@ class Stream:
         self.owner = threading.get_ident()
         self.given: dict[int, int] = {}
         self.taken: dict[int, int] = {}
+        self.given_bytes: dict[int, int] = {}
+        self.taken_bytes: dict[int, int] = {}
         self._early: dict[int, dict[int, Record]] = {}
         self._next: dict[int, int] = {}
 
@@ -46,6 +48,7 @@ class Stream:
         """One more outcome."""
         queue = record.queue
         self.given[queue] = self.given.get(queue, 0) + 1
+        self.given_bytes[queue] = self.given_bytes.get(queue, 0) + record.size
         if not self.ordered:
             self.ready.append(record)
             return
@@ -60,6 +63,10 @@ class Stream:
     def unread(self, queue: int) -> int:
         """Outcomes of a queue that the reader has not taken."""
         return self.given.get(queue, 0) - self.taken.get(queue, 0)
+
+    def unread_bytes(self, queue: int) -> int:
+        """The same in bytes of their values."""
+        return self.given_bytes.get(queue, 0) - self.taken_bytes.get(queue, 0)
 
     def left(self) -> list[Record]:
         """What the reader has not taken, in the order in which it would get it."""
@@ -76,6 +83,7 @@ class Stream:
         self.ready.clear()
         self._early.clear()
         self.taken = dict(self.given)
+        self.taken_bytes = dict(self.given_bytes)
 
 
 class OutcomeReader(Iterator[Outcome]):
@@ -97,6 +105,7 @@ class OutcomeReader(Iterator[Outcome]):
             except IndexError:
                 self._wait()
         stream.taken[record.queue] = stream.taken.get(record.queue, 0) + 1
+        stream.taken_bytes[record.queue] = stream.taken_bytes.get(record.queue, 0) + record.size
         self._results.on_read(record.queue)
         return self._results.outcome(record)
 
