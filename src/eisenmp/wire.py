@@ -1,8 +1,10 @@
 """Messages between manager and worker, and their bytes.
 
-A message is a fixed header of 32 bytes, the lengths of its out-of-band buffers (8 bytes each), its body, its buffers::
+A message is a fixed header of 44 bytes, the lengths of its out-of-band buffers (8 bytes each), its body, its buffers::
 
-    kind u8 | flags u8 | buffers u16 | queue u32 | serial u64 | number f64 | body length u64
+    kind u8 | flags u8 | buffers u16 | queue u32 | serial u64 | number f64 | count u32 | skip u32 | rows u32 | body length u64
+
+Messages about tickets speak of `count` tickets in a row, from `serial` on; other kinds leave the three at 0.
 
 The header always decodes without opening the payload: the manager passes the body on as it came and sends the very
 same bytes again when a worker dies. What `queue`, `serial` and `number` mean is said beside each kind below. Neither
@@ -77,7 +79,7 @@ class Kind:
 HAS_VALUE: Final = 1
 MOST_BUFFERS: Final = 0xFFFF
 
-_HEAD: Final = struct.Struct("<BBHIQdQ")
+_HEAD: Final = struct.Struct("<BBHIQdIIIQ")
 HEAD_BYTES: Final = _HEAD.size
 _LENGTH: Final = struct.Struct("<Q")
 _MAX_BYTES: Final = 1 << 40  # nobody sends a tebibyte in one message; a length beyond it is noise
@@ -93,6 +95,9 @@ class Frame(NamedTuple):
     queue: int
     serial: int
     number: float
+    count: int
+    skip: int
+    rows: int
     body: Buffer
     buffers: tuple[Buffer, ...]
 
@@ -110,16 +115,19 @@ def encode(
     serial: int = 0,
     number: float = 0.0,
     flags: int = 0,
+    count: int = 0,
+    skip: int = 0,
+    rows: int = 0,
 ) -> list[Buffer]:
     """Return the pieces of one message, ready for ``sendmsg``. Large pieces are passed through uncopied."""
-    count = len(payload) - 1
-    if count < 0:
-        return [_HEAD.pack(kind, flags, 0, queue, serial, number, 0)]
+    buffers = len(payload) - 1
+    if buffers < 0:
+        return [_HEAD.pack(kind, flags, 0, queue, serial, number, count, skip, rows, 0)]
     body = payload[0]
-    if count > MOST_BUFFERS:
-        raise ProtocolError(f"a message of {count} buffers; {MOST_BUFFERS} are allowed")
-    head = _HEAD.pack(kind, flags, count, queue, serial, number, len(body))
-    if count:
+    if buffers > MOST_BUFFERS:
+        raise ProtocolError(f"a message of {buffers} buffers; {MOST_BUFFERS} are allowed")
+    head = _HEAD.pack(kind, flags, buffers, queue, serial, number, count, skip, rows, len(body))
+    if buffers:
         head += b"".join([_LENGTH.pack(memoryview(b).nbytes) for b in payload[1:]])
         return [head, body, *payload[1:]]
     if len(body) <= _SMALL:
@@ -129,9 +137,9 @@ def encode(
 
 def read_head(head: bytes) -> tuple[int, int]:
     """(kind, body length) of a message without out-of-band buffers, from its first ``HEAD_BYTES`` bytes."""
-    kind, _, count, _, _, _, length = _HEAD.unpack(head)
-    if count or length > _MAX_BYTES:
-        raise ProtocolError(f"a first message with {count} buffers and {length} bytes")
+    kind, _, buffers, _, _, _, _, _, _, length = _HEAD.unpack(head)
+    if buffers or length > _MAX_BYTES:
+        raise ProtocolError(f"a first message with {buffers} buffers and {length} bytes")
     return kind, length
 
 
@@ -182,21 +190,21 @@ class Decoder:
 
     def _next(self) -> Frame | None:
         at = self._start
-        kind, flags, count, queue, serial, number, length = _HEAD.unpack_from(self._buf, at)
+        kind, flags, extra, queue, serial, number, count, skip, rows, length = _HEAD.unpack_from(self._buf, at)
         if not self._first <= kind <= self._last:
             raise ProtocolError(f"message of kind {kind}; {self._first} to {self._last} are known here")
         at += HEAD_BYTES
         sizes = [length]
-        if count:
-            if self._stop - at < 8 * count:
-                self._grow(HEAD_BYTES + 8 * count)
+        if extra:
+            if self._stop - at < 8 * extra:
+                self._grow(HEAD_BYTES + 8 * extra)
                 return None
-            sizes += struct.unpack_from(f"<{count}Q", self._buf, at)
-            at += 8 * count
+            sizes += struct.unpack_from(f"<{extra}Q", self._buf, at)
+            at += 8 * extra
         total = sum(sizes)
         if total > _MAX_BYTES:
             raise ProtocolError(f"message of {total} bytes; {_MAX_BYTES} are allowed")
-        head = (kind, flags, queue, serial, number)
+        head = (kind, flags, queue, serial, number, count, skip, rows)
         if total > _SMALL:
             have = min(self._stop - at, total)
             self._large = _Large(head, sizes, self._view[at : at + have])
@@ -232,7 +240,9 @@ class Decoder:
 class _Large:
     """A message that is received straight into memory of its own."""
 
-    def __init__(self, head: tuple[int, int, int, int, float], sizes: list[int], begin: memoryview) -> None:
+    def __init__(
+        self, head: tuple[int, int, int, int, float, int, int, int], sizes: list[int], begin: memoryview
+    ) -> None:
         self._head = head
         self._sizes = sizes
         self._total = sum(sizes)

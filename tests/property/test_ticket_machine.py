@@ -160,7 +160,16 @@ class TicketMachine(RuleBasedStateMachine):
             self.dispatcher._start_due()
 
     def tell(self, worker: FakeWorker, kind: int, **fields: Any) -> None:
-        given = {"flags": 0, "queue": QUEUE, "serial": 0, "number": 0.0, "body": b"", "buffers": (), **fields}
+        given: dict[str, Any] = {
+            "flags": 0,
+            "queue": QUEUE,
+            "serial": 0,
+            "number": 0.0,
+            "count": 0,
+            "skip": 0,
+            "rows": 0,
+        }
+        given |= {"body": b"", "buffers": (), **fields}
         with self.job.lock:
             self.dispatcher._take(Event(worker.number, Frame(kind, **given)))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eisenmp.errors import ProtocolError
 from eisenmp.wire import ANY_QUEUE, HAS_VALUE, HEAD_BYTES, Buffer, Decoder, Frame, Kind, encode, read_head
 
-HEAD = struct.Struct('<BBHIQdQ')
+HEAD = struct.Struct('<BBHIQdIIIQ')
 
 
 def joined(pieces: Iterable[Buffer]) -> bytes:
@@ -40,15 +40,16 @@ def manager_side(size: int = 256 << 10) -> Decoder:
 
 
 def plain(frame: Frame) -> tuple[int, int, int, int, float, list[bytes]]:
+    assert (frame.count, frame.skip, frame.rows) == (0, 0, 0)
     return (*frame[:5], [bytes(piece) for piece in frame.payload])
 
 
-def test_the_head_is_32_bytes_and_its_numbers_come_back() -> None:
+def test_the_head_is_44_bytes_and_its_numbers_come_back() -> None:
     data = joined(
         encode(Kind.ANSWER, (b'value',), queue=ANY_QUEUE, serial=2**64 - 1, number=-0.5, flags=HAS_VALUE),
     )
-    assert HEAD_BYTES == 32
-    assert len(data) == 32 + 5
+    assert HEAD_BYTES == 44
+    assert len(data) == 44 + 5
     assert [plain(frame) for frame in feed(manager_side(), data)] == [
         (Kind.ANSWER, HAS_VALUE, ANY_QUEUE, 2**64 - 1, -0.5, [b'value'])
     ]
@@ -160,22 +161,22 @@ def test_the_most_buffers_that_fit_and_one_more() -> None:
 @pytest.mark.parametrize('kind', [0, 1, Kind.LAST_TO_WORKER, 63, Kind.LAST_TO_MANAGER + 1, 255])
 def test_a_kind_of_the_other_direction_is_refused(kind: int) -> None:
     with pytest.raises(ProtocolError, match=f'kind {kind};'):
-        feed(manager_side(), HEAD.pack(kind, 0, 0, 0, 0, 0.0, 0))
+        feed(manager_side(), HEAD.pack(kind, 0, 0, 0, 0, 0.0, 0, 0, 0, 0))
 
 
 def test_a_worker_refuses_what_only_a_worker_says() -> None:
     with pytest.raises(ProtocolError):
-        feed(Decoder(1, Kind.LAST_TO_WORKER), HEAD.pack(Kind.ANSWER, 0, 0, 0, 0, 0.0, 0))
+        feed(Decoder(1, Kind.LAST_TO_WORKER), HEAD.pack(Kind.ANSWER, 0, 0, 0, 0, 0.0, 0, 0, 0, 0))
 
 
 @pytest.mark.parametrize('length', [(1 << 40) + 1, 1 << 63, 2**64 - 1])
 def test_an_absurd_length_is_refused(length: int) -> None:
     with pytest.raises(ProtocolError, match='bytes'):
-        feed(manager_side(), HEAD.pack(Kind.ANSWER, 0, 0, 0, 0, 0.0, length))
+        feed(manager_side(), HEAD.pack(Kind.ANSWER, 0, 0, 0, 0, 0.0, 0, 0, 0, length))
 
 
 def test_absurd_buffers_are_refused() -> None:
-    head = HEAD.pack(Kind.ANSWER, 0, 2, 0, 0, 0.0, 5)
+    head = HEAD.pack(Kind.ANSWER, 0, 2, 0, 0, 0.0, 0, 0, 0, 5)
     with pytest.raises(ProtocolError):
         feed(manager_side(), head + struct.pack('<2Q', 1 << 39, 1 << 40))
     with pytest.raises(ProtocolError):  # no wrap-around at 64 bits
@@ -186,7 +187,7 @@ def test_a_claimed_length_claims_no_memory_before_its_bytes_come() -> None:
     tracemalloc.start()
     try:
         decoder = manager_side()
-        feed(decoder, HEAD.pack(Kind.ANSWER, 0, 0, 0, 0, 0.0, 1 << 40))
+        feed(decoder, HEAD.pack(Kind.ANSWER, 0, 0, 0, 0, 0.0, 0, 0, 0, 1 << 40))
         feed(decoder, b'x' * 1000)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -204,9 +205,9 @@ def test_what_came_before_a_broken_message_is_not_lost_and_the_noise_is_named() 
 def test_read_head() -> None:
     assert read_head(joined(encode(Kind.SETUP, (b'12345',)))[:HEAD_BYTES]) == (Kind.SETUP, 5)
     with pytest.raises(ProtocolError):
-        read_head(HEAD.pack(Kind.SETUP, 0, 1, 0, 0, 0.0, 5))
+        read_head(HEAD.pack(Kind.SETUP, 0, 1, 0, 0, 0.0, 0, 0, 0, 5))
     with pytest.raises(ProtocolError):
-        read_head(HEAD.pack(Kind.SETUP, 0, 0, 0, 0, 0.0, 2**63))
+        read_head(HEAD.pack(Kind.SETUP, 0, 0, 0, 0, 0.0, 0, 0, 0, 2**63))
 
 
 # ---- any messages, any cuts, any bytes
@@ -249,6 +250,7 @@ heads = st.builds(
     st.integers(0, 2**32 - 1),
     st.integers(0, 2**64 - 1),
     st.floats(),
+    *[st.integers(0, 2**32 - 1)] * 3,
     st.one_of(st.integers(0, 100), st.integers(0, 2**64 - 1)),
 )
 
@@ -258,7 +260,7 @@ heads = st.builds(
     st.sampled_from([1, 13, 1 << 30]),
     st.sampled_from([64, 4096]),
 )
-@example(HEAD.pack(Kind.ANSWER, 0, 0xFFFF, 0, 0, 0.0, 2**63), 1 << 30, 64)
+@example(HEAD.pack(Kind.ANSWER, 0, 0xFFFF, 0, 0, 0.0, 0, 0, 0, 2**63), 1 << 30, 64)
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_give_frames_or_a_protocol_error(data: bytes, step: int, size: int) -> None:
     frames: list[Frame] = []
