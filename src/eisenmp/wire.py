@@ -2,9 +2,10 @@
 
 A message is a fixed header of 44 bytes, the lengths of its out-of-band buffers (8 bytes each), its body, its buffers::
 
-    kind u8 | flags u8 | buffers u16 | queue u32 | serial u64 | number f64 | count u32 | skip u32 | rows u32 | body length u64
+    kind u8 | flags u8 | buffers u16 | queue u32 | serial u64 | number f64 |
+    tickets u32 | skip u32 | rows u32 | body length u64
 
-Messages about tickets speak of `count` tickets in a row, from `serial` on; other kinds leave the three at 0.
+Messages about tickets speak of `tickets` of them in a row, from `serial` on; other kinds leave the three at 0.
 
 The header always decodes without opening the payload: the manager passes the body on as it came and sends the very
 same bytes again when a worker dies. What `queue`, `serial` and `number` mean is said beside each kind below. Neither
@@ -95,7 +96,7 @@ class Frame(NamedTuple):
     queue: int
     serial: int
     number: float
-    count: int
+    tickets: int
     skip: int
     rows: int
     body: Buffer
@@ -115,18 +116,18 @@ def encode(
     serial: int = 0,
     number: float = 0.0,
     flags: int = 0,
-    count: int = 0,
+    tickets: int = 0,
     skip: int = 0,
     rows: int = 0,
 ) -> list[Buffer]:
     """Return the pieces of one message, ready for ``sendmsg``. Large pieces are passed through uncopied."""
     buffers = len(payload) - 1
     if buffers < 0:
-        return [_HEAD.pack(kind, flags, 0, queue, serial, number, count, skip, rows, 0)]
+        return [_HEAD.pack(kind, flags, 0, queue, serial, number, tickets, skip, rows, 0)]
     body = payload[0]
     if buffers > MOST_BUFFERS:
         raise ProtocolError(f"a message of {buffers} buffers; {MOST_BUFFERS} are allowed")
-    head = _HEAD.pack(kind, flags, buffers, queue, serial, number, count, skip, rows, len(body))
+    head = _HEAD.pack(kind, flags, buffers, queue, serial, number, tickets, skip, rows, len(body))
     if buffers:
         head += b"".join([_LENGTH.pack(memoryview(b).nbytes) for b in payload[1:]])
         return [head, body, *payload[1:]]
@@ -190,7 +191,7 @@ class Decoder:
 
     def _next(self) -> Frame | None:
         at = self._start
-        kind, flags, extra, queue, serial, number, count, skip, rows, length = _HEAD.unpack_from(self._buf, at)
+        kind, flags, extra, queue, serial, number, tickets, skip, rows, length = _HEAD.unpack_from(self._buf, at)
         if not self._first <= kind <= self._last:
             raise ProtocolError(f"message of kind {kind}; {self._first} to {self._last} are known here")
         at += HEAD_BYTES
@@ -204,7 +205,7 @@ class Decoder:
         total = sum(sizes)
         if total > _MAX_BYTES:
             raise ProtocolError(f"message of {total} bytes; {_MAX_BYTES} are allowed")
-        head = (kind, flags, queue, serial, number, count, skip, rows)
+        head = (kind, flags, queue, serial, number, tickets, skip, rows)
         if total > _SMALL:
             have = min(self._stop - at, total)
             self._large = _Large(head, sizes, self._view[at : at + have])

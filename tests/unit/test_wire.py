@@ -40,7 +40,7 @@ def manager_side(size: int = 256 << 10) -> Decoder:
 
 
 def plain(frame: Frame) -> tuple[int, int, int, int, float, list[bytes]]:
-    assert (frame.count, frame.skip, frame.rows) == (0, 0, 0)
+    assert (frame.tickets, frame.skip, frame.rows) == (0, 0, 0)
     return (*frame[:5], [bytes(piece) for piece in frame.payload])
 
 
