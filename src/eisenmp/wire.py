@@ -108,7 +108,7 @@ class Frame(NamedTuple):
         return (self.body, *self.buffers)
 
 
-def encode(
+def encode(  # noqa: PLR0913  # one argument a field of the header
     kind: int,
     payload: Sequence[Buffer] = (),
     *,

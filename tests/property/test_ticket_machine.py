@@ -165,7 +165,7 @@ class TicketMachine(RuleBasedStateMachine):
             "queue": QUEUE,
             "serial": 0,
             "number": 0.0,
-            "count": 0,
+            "tickets": 0,
             "skip": 0,
             "rows": 0,
         }
