@@ -1,8 +1,11 @@
-"""How many chunks a worker may hold ahead of its need. Pure.
+"""How much is cut, queued and handed out ahead of need. Pure.
 
-Bounded by time, not by count: one chunk on request, and more only when this worker's own history with this queue says
-that all in its hands is some milliseconds of work. A worker that takes a port number and serves for ever has no such
-history.
+Bounded by time, not by count: one chunk on request, and more only when the histories say that all in a worker's hands
+is some milliseconds of work. A worker that takes a port number and serves for ever has no such history.
+
+Chunks that take microseconds travel many in a message, about a millisecond of work in each (a batch): one message for
+each of them costs more than the work. So that there are enough to fill the messages, the default window widens too,
+as long as whoever reads the results keeps up.
 """
 
 from __future__ import annotations
@@ -10,32 +13,75 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["History"]
+__all__ = ["History", "Window"]
 
 _AIM: Final = 0.010  # seconds of work that may lie in a worker's hands
-_MOST: Final = 64  # chunks
+_BATCH: Final = 0.001  # seconds of work in a message
+_BATCH_BYTES: Final = 128 << 10
+_MOST: Final = 1024  # chunks, in a message and in a worker's hands
 _TRUST: Final = 2  # answers before the history counts
+_BATCHES: Final = 4  # a worker: one at work, one ahead, one queued, one being cut
+_WIDE_BYTES: Final = 16 << 20  # a window that widens stops here
 
 
 @dataclass(slots=True)
 class History:
-    """Durations of one worker's chunks of one queue."""
+    """Durations of one worker's chunks of one queue, or of all workers'."""
 
     answers: int = 0
     mean: float = 0.0  # exponential, the last few chunks dominate
 
-    def add(self, seconds: float) -> None:
-        """One more chunk took that long."""
-        self.answers += 1
-        weight = 0.5 if self.answers <= 2 else 0.25
-        self.mean = seconds if self.answers == 1 else (1 - weight) * self.mean + weight * seconds
+    def add(self, seconds: float, tickets: int = 1) -> None:
+        """Some more chunks took that long together."""
+        self.answers += tickets
+        seconds /= tickets
+        weight = 0.5 if self.answers <= 2 or tickets > 1 else 0.25
+        self.mean = seconds if self.answers == tickets else (1 - weight) * self.mean + weight * seconds
 
     def allowance(self, queued: int, workers: int) -> int:
-        """Chunks the worker may have in hand in all, the one it works on included.
+        """Chunks the worker may have in hand in all, those it works on included.
 
-        What is queued is shared out evenly, so that the last chunks of a job do not end up with one worker.
+        What is queued is shared out evenly, so that the last chunks of a job do not end up with one worker, unless
+        they are so short that it does not matter.
         """
         if self.answers < _TRUST:
             return 1
-        by_time = int(_AIM / max(self.mean, 1e-6))
-        return max(1, min(_MOST, by_time, 1 + queued // workers))
+        in_time = int(_AIM / max(self.mean, 1e-6))
+        return max(1, min(_MOST, in_time, max(1 + queued // workers, self.batch(0))))
+
+    def batch(self, size: int) -> int:
+        """Chunks that are worth one message, when each has `size` bytes."""
+        if self.answers < _TRUST:
+            return 1
+        return max(1, min(_MOST, int(_BATCH / max(self.mean, 1e-6)), _BATCH_BYTES // max(1, size)))
+
+
+class Window:
+    """How many chunks of a queue may be queued, running, or finished and not read.
+
+    Args:
+        size: ``BUFFER_CHUNKS``, or its default.
+        workers: who shares it.
+        fixed: it was asked for: it does not widen.
+    """
+
+    def __init__(self, size: int, workers: int, *, fixed: bool) -> None:
+        self.size = self.base = size
+        self.workers = workers
+        self.fixed = fixed
+
+    def batch(self, wanted: int, unread: int, size: int) -> int:
+        """Chunks to cut at once, when `wanted` are worth a message of `size` bytes each. Widens or narrows the window.
+
+        Args:
+            wanted: see :meth:`History.batch`.
+            unread: outcomes that the slowest reader has not taken.
+            size: bytes of one chunk.
+        """
+        if not self.fixed:
+            if unread > self.base // 2:
+                self.size = self.base
+            elif not unread and wanted * _BATCHES * self.workers > self.size:
+                widest = max(self.base, _WIDE_BYTES // max(1, size))
+                self.size = min(2 * self.size, wanted * _BATCHES * self.workers, widest)
+        return max(1, min(wanted, self.size // (_BATCHES * self.workers)))

@@ -188,7 +188,8 @@ class Dispatcher:
             self.tickets.withdraw(worker)
         if unread and job.error is None and not job.killed:
             items = sum(chunk.items for chunk in unread)
-            job.news(f"{len(unread)} chunks ({items} items) were never read: {job.results.summary()}")
+            tickets = sum(chunk.tickets for chunk in unread)
+            job.news(f"{tickets} chunks ({items} items) were never read: {job.results.summary()}")
         job.later.append(self._announce_over)
 
     def _announce_over(self) -> None:

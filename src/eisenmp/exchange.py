@@ -79,11 +79,11 @@ class Exchange:
         if waiting in line:
             line.remove(waiting)
 
-    def next_chunk(self, queue: NamedQueue) -> Chunk | None:
-        """Take the next entry, if it is a chunk, to hand it out ahead of a request."""
+    def next_chunk(self, queue: NamedQueue, most: int) -> Chunk | None:
+        """Take the next entry, if it is a chunk, to hand it out ahead of a request; of a batch, `most` tickets."""
         if not queue.entries or not isinstance(queue.entries[0], Chunk):
             return None
-        chunk = queue.entries.popleft()
+        chunk = self._take(queue, 0, most)
         assert isinstance(chunk, Chunk)
         self._left(queue)
         return chunk
@@ -214,11 +214,18 @@ class Exchange:
     # ---- inside
 
     def _hand(self, queue: NamedQueue, getter: Getter, at: int = 0) -> None:
-        entry = queue.entries[at]
-        del queue.entries[at]
+        entry = self._take(queue, at, getter.most(queue) if getter.most is not None else 1)
         getter.live = False
         self._left(queue)
         getter.deliver(queue, entry)
+
+    def _take(self, queue: NamedQueue, at: int, most: int) -> Message | Chunk:
+        """Take an entry out; of a batch no more than `most` tickets, the rest stays where it is."""
+        entry = queue.entries[at]
+        if isinstance(entry, Chunk) and entry.tickets > most:
+            return self.ledger.cut(entry, most)
+        del queue.entries[at]
+        return entry
 
     def _left(self, queue: NamedQueue) -> None:
         if queue.putters:

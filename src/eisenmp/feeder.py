@@ -1,32 +1,49 @@
 """A feeder: one iterable, cut into chunks, pickled, put into one queue, held back by it. A thread each.
 
-The iterable is read no further than the window allows: room for one more chunk is awaited before its items are taken.
+The iterable is read no further than the window allows: room is awaited before its items are taken. Chunks that take a
+worker microseconds are cut many at a time; they travel in one message as a batch.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
-from eisenmp.payload import Payload, dumps, nbytes
+from eisenmp.payload import Payload, dumps, dumps_plain, nbytes
+from eisenmp.sources import Source
 
-__all__ = ["Feeder", "Sink"]
+__all__ = ["Cut", "Feeder", "Sink"]
 
 _CHUNK_BYTES: Final = 4 << 20  # a chunk of default size is cut short at about this; NUM_ROWS given is kept to
+_CUT_SECONDS: Final = 0.001  # reading and pickling one batch may take about this long
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a payload is divided: so many tickets of so many rows, the last one perhaps fewer.
+
+    ``nested``: the payload is a list of pickles, one for the items of each ticket.
+    """
+
+    tickets: int = 1
+    rows: int = 0
+    nested: bool = False
 
 
 class Sink(Protocol):
     """Where a feeder puts its chunks; the dispatcher, in practice. All calls may come from any thread."""
 
-    def wait_for_room(self, feeder: Feeder) -> bool:
-        """Wait until the window has room for one more chunk. False: feed no more."""
+    def wait_for_room(self, feeder: Feeder) -> int:
+        """Wait until the window has room; return how many chunks may be cut at once. 0: feed no more."""
         ...
 
-    def add_chunk(self, feeder: Feeder, items: int, payload: Payload, size: int) -> bool:
-        """One more chunk. False: feed no more."""
+    def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
+        """One more chunk, or a batch. False: feed no more."""
         ...
 
     def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError) -> bool:
@@ -42,20 +59,35 @@ class Feeder:
     """Feeds one iterable to one queue.
 
     Args:
-        source: any iterator.
+        source: what it reads from.
         queue: number of the queue.
         total: how many items to expect, for the display.
+        clock: seconds.
+
+    Attributes:
+        chunk_bytes: size of a pickled chunk, lately.
+        cutting: it reads a batch just now; chunks of it may wait for their neighbours (see :meth:`hurry`).
     """
 
-    def __init__(self, source: Iterator[Any], queue: int, total: int | None) -> None:
+    def __init__(
+        self, source: Source, queue: int, total: int | None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.queue = queue
         self.total = total
         self.made = 0
         self.done = False
+        self.chunk_bytes = 0
+        self.cutting = False
         self._source = source
+        self._clock = clock
         self._rows = 0
         self._exact = True
         self._step = 1  # items taken at a time; grows to `rows` when they turn out small
+        self._batch = 1  # chunks that can be cut within _CUT_SECONDS
+        self._foreign = False  # its items do not share a pickle
+        self._trouble: BaseException | None = None
+        self._sink: Sink
+        self._shipping = threading.Lock()  # what was read first is shipped first
 
     def start(self, sink: Sink, name: str, *, rows: int, exact: bool) -> None:
         """Begin to feed, in a thread of its own.
@@ -69,57 +101,130 @@ class Feeder:
         self._rows, self._exact = rows, exact
         threading.Thread(target=self._run, args=(sink,), name=f"eisenmp-feeder-{name}", daemon=True).start()
 
+    def hurry(self) -> None:
+        """Ship the chunks that are complete, while the rest of the batch is waited for. From any thread."""
+        with self._shipping:
+            part = self._source.part(self._rows)
+            try:
+                if len(part):
+                    self._ship(part)
+            except BaseException as raised:  # the feeder's own thread tells of it
+                self._trouble = self._trouble or raised
+
     def _run(self, sink: Sink) -> None:
+        self._sink = sink
         error: BaseException | None = None
         try:
-            error = self._feed(sink)
+            error = self._feed()
         except BaseException as raised:  # pickling runs the items' own code, which may raise anything
             error = raised
         finally:
             self.done = True
             sink.feeder_done(self, error)
 
-    def _feed(self, sink: Sink) -> BaseException | None:
+    def _feed(self) -> BaseException | None:
         """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""
-        while sink.wait_for_room(self):
-            rows: list[Any] = []
-            error: BaseException | None = None
-            try:
-                self._cut(rows)
-            except BaseException as raised:
-                error = raised
-            if rows:
-                self.made += len(rows)
-                if not self._send(sink, rows):
-                    return error
-            if error is not None or not rows:
+        while most := self._sink.wait_for_room(self):
+            made = self.made
+            begun = self._clock()
+            chunks = min(most, self._batch)
+            error = self._cut(chunks)
+            with self._shipping:
+                rows = self._source.rest()
+                wanted = not len(rows) or self._ship(rows)
+            error = error or self._trouble
+            if not wanted or error is not None or self.made == made:
                 return error
+            self._adapt(chunks, self._clock() - begun)
         return None
 
-    def _cut(self, rows: list[Any]) -> None:
-        """Take the next items. ``extend`` keeps what came before an exception."""
-        if self._exact:
-            rows.extend(islice(self._source, self._rows))
-            return
-        size = 0
-        while len(rows) < self._rows and size < _CHUNK_BYTES:
-            before = len(rows)
-            rows.extend(islice(self._source, min(self._step, self._rows - before)))
-            if len(rows) == before:
-                return
-            largest = max(_size(rows[before]), _size(rows[-1]))
-            size += largest * (len(rows) - before)
-            self._step = max(1, min(self._rows, _CHUNK_BYTES // max(1, largest), 16 * self._step))
+    def _adapt(self, chunks: int, seconds: float) -> None:
+        """A batch must not hold its first chunk back for long while the others are still made."""
+        if seconds > _CUT_SECONDS:
+            self._batch = max(1, chunks // 2)
+        elif chunks == self._batch and seconds < _CUT_SECONDS / 3:
+            self._batch = 2 * chunks
 
-    def _send(self, sink: Sink, rows: list[Any]) -> bool:
+    def _cut(self, chunks: int) -> BaseException | None:
+        """Take the items of so many chunks; return what the iterable raised meanwhile."""
+        self.cutting = chunks > 1
+        try:
+            if self._exact:
+                self._source.read(chunks * self._rows)
+            else:
+                while chunks and self._read_chunk():
+                    chunks -= 1
+        except BaseException as raised:
+            return raised
+        finally:
+            self.cutting = False
+        return None
+
+    def _read_chunk(self) -> bool:
+        """Take the items of one chunk, in steps that fit their size. False: it came out short."""
+        taken = size = 0
+        before = self._source.count()
+        while taken < self._rows and size < _CHUNK_BYTES:
+            self._source.read(min(self._step, self._rows - taken))
+            count = self._source.count() - before
+            if count <= taken:
+                return False
+            largest = max(_size(self._source.item(before + taken)), _size(self._source.item(before + count - 1)))
+            size += largest * (count - taken)
+            self._step = max(1, min(self._rows, _CHUNK_BYTES // max(1, largest), 16 * self._step))
+            taken = count
+        return taken == self._rows
+
+    # ---- pickling
+
+    def _ship(self, rows: Any) -> bool:
+        """Pickle what was read and put it. False: feed no more."""
+        count = len(rows)
+        self.made += count
+        if count <= self._rows:
+            return self._ship_one(rows)
+        if not self._source.own_pickle:
+            return self._add(count, dumps(rows), Cut(-(-count // self._rows), self._rows))
+        body = None if self._foreign else dumps_plain(rows)
+        if body is not None:
+            return self._add(count, (body,), Cut(-(-count // self._rows), self._rows))
+        self._foreign = True
+        return self._ship_apart([rows[at : at + self._rows] for at in range(0, count, self._rows)])
+
+    def _ship_apart(self, chunks: list[Any]) -> bool:
+        """A pickle each. What cannot be pickled, or has buffers of its own, goes alone."""
+        pieces: list[bytes] = []
+        items = 0
+        for rows in chunks:
+            try:
+                payload = dumps(rows)
+            except PayloadError:
+                payload = ()
+            if len(payload) == 1:
+                pieces.append(bytes(payload[0]))
+                items += len(rows)
+                continue
+            if not (self._ship_pieces(items, pieces) and self._ship_one(rows)):
+                return False
+            pieces, items = [], 0
+        return self._ship_pieces(items, pieces)
+
+    def _ship_pieces(self, items: int, pieces: list[bytes]) -> bool:
+        return not pieces or self._add(items, dumps(pieces), Cut(len(pieces), self._rows, nested=True))
+
+    def _ship_one(self, rows: Any) -> bool:
         try:
             payload = dumps(rows)
         except PayloadError as error:
-            return sink.add_spoiled(self, len(rows), _name_culprit(rows, error))
-        return sink.add_chunk(self, len(rows), payload, nbytes(payload))
+            return self._sink.add_spoiled(self, len(rows), _name_culprit(rows, error))
+        return self._add(len(rows), payload, Cut())
+
+    def _add(self, items: int, payload: Payload, cut: Cut) -> bool:
+        self.chunk_bytes = nbytes(payload) // cut.tickets
+        return self._sink.add_chunk(self, items, payload, cut)
 
 
-def _name_culprit(rows: list[Any], error: PayloadError) -> PayloadError:
+def _name_culprit(rows: Any, error: PayloadError) -> PayloadError:
     """Say which item it is."""
     for at, item in enumerate(rows):
         try:

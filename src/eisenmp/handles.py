@@ -107,7 +107,7 @@ class ManagerQueue:
         if entry is None:
             return [closing_header(self.name), STOP_MSG]
         if isinstance(entry, Chunk):
-            return [ticket_header(self.name, entry.serial), *loads(entry.payload)]
+            return [ticket_header(self.name, entry.serial), *_rows(entry)]
         return loads(entry.payload)
 
     def get_nowait(self) -> Any:
@@ -117,7 +117,7 @@ class ManagerQueue:
     def qsize(self) -> int:
         """How many objects and chunks are queued."""
         with self._exchange.lock:
-            return len(self._queue.entries)
+            return self._queue.fill
 
     def empty(self) -> bool:
         """Whether nothing is queued."""
@@ -127,6 +127,12 @@ class ManagerQueue:
         """Whether a ``put`` would wait."""
         with self._exchange.lock:
             return self._queue.full
+
+
+def _rows(chunk: Chunk) -> list[Any]:
+    """The items of one ticket."""
+    at = chunk.skip * chunk.rows
+    return list(loads(chunk.payload)[at : at + chunk.items])
 
 
 def _check(timeout: float | None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eisenmp.errors import PayloadError
-from eisenmp.feeder import Feeder
+from eisenmp.feeder import Cut, Feeder
 from eisenmp.job import Job
-from eisenmp.payload import Payload
+from eisenmp.payload import Payload, nbytes
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Record
 
@@ -20,19 +20,29 @@ class Intake:
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def wait_for_room(self, feeder: Feeder) -> bool:
+    def wait_for_room(self, feeder: Feeder) -> int:
         job = self._job
         with job.lock:
             queue = job.table[feeder.queue]
-            return self._await(queue, lambda: self._has_room(queue))
+            if not self._await(queue, lambda: self._has_room(queue)):
+                return 0
+            if queue.maxsize:  # its bound counts chunks, and what somebody puts there comes between them
+                return 1
+            pace = job.paces.get(queue.number)
+            wanted = pace.batch(feeder.chunk_bytes) if pace is not None else 1
+            window = job.window(queue)
+            most = window.batch(wanted, job.results.unread_by(queue.number), feeder.chunk_bytes)
+            return max(1, min(most, window.size - job.fill(queue)))
 
-    def add_chunk(self, feeder: Feeder, items: int, payload: Payload, size: int) -> bool:
+    def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
         job = self._job
+        size = nbytes(payload)
         with job.lock:
             queue = job.table[feeder.queue]
             # several feeders of one queue may have seen the same room; its bytes are known only now
             self._await(queue, lambda: self._has_room(queue) and self._has_bytes(queue, size))
-            chunk = job.ledger.add(queue.number, items, payload, size)
+            chunk = job.ledger.add(queue.number, items, payload, size, cut.tickets, cut.rows)
+            chunk.nested = cut.nested
             if job.exchange.feeding_over:
                 job.ledger.unread(chunk)
                 return False
@@ -74,7 +84,7 @@ class Intake:
         ahead = self._job.ledger.track(queue.number).ahead
         if queue.maxsize and len(queue.entries) + ahead >= queue.maxsize:
             return False
-        return self._job.fill(queue) < self._job.settings.window_chunks
+        return self._job.fill(queue) < self._job.window(queue).size
 
     def _has_bytes(self, queue: NamedQueue, size: int) -> bool:
         """What is under way and what waits to be read, together. One chunk may always go, however large."""

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from eisenmp.credit import History, Window
 from eisenmp.crew import Crew
 from eisenmp.engines import Engine
 from eisenmp.exchange import Exchange
@@ -70,11 +71,20 @@ class Job:
         self.later: list[Callable[[], None]] = []
         self.feeders_waiting = 0  # raised before a feeder looks for room, so that no reader misses it
         self._rooms: dict[int, threading.Condition] = {}
+        self._windows: dict[int, Window] = {}
+        self.paces: dict[int, History] = {}  # of each queue's chunks, all workers together
 
     def news(self, text: str) -> None:
         """Tell the listener, once the lock is free."""
         self.later.append(lambda: self.listener.news(text))
         self.engine.wake()
+
+    def window(self, queue: NamedQueue) -> Window:
+        """How many chunks of the queue may be under way."""
+        if queue.number not in self._windows:
+            size, fixed = self.settings.window_chunks, self.settings.BUFFER_CHUNKS is not None
+            self._windows[queue.number] = Window(size, self.settings.procs, fixed=fixed)
+        return self._windows[queue.number]
 
     def room(self, queue: NamedQueue) -> threading.Condition:
         """What the feeders of a queue wait on."""
@@ -90,7 +100,7 @@ class Job:
         if not self.feeders_waiting:
             return
         room = self._rooms.get(queue.number)
-        if room is not None and (not queue.entries or self.fill(queue) <= self.settings.window_chunks * 3 // 4):
+        if room is not None and (not queue.entries or self.fill(queue) <= self.window(queue).size * 3 // 4):
             room.notify_all()
 
     def read(self, number: int) -> None:
@@ -101,7 +111,7 @@ class Job:
 
     def fill(self, queue: NamedQueue) -> int:
         """Chunks of the queue within the window: queued, running, or finished and not read yet."""
-        return len(self.ledger.track(queue.number).live) + self.results.unread_by(queue.number)
+        return self.ledger.track(queue.number).live_tickets + self.results.unread_by(queue.number)
 
     def spoil(self, error: BaseException) -> None:
         """The job goes on, but `wait` will raise this."""

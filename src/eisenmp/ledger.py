@@ -4,6 +4,9 @@ A chunk is queued, leased to a worker, and ends in exactly one outcome: done, fa
 or gives back what it did not get to puts its chunks ahead of the queue again. Execution is at least once, recording
 exactly once: an answer from anybody but the present holder of the lease is not counted.
 
+Short chunks of one queue travel several at a time: a batch has tickets in a row and one payload. It is cut where
+somebody speaks of a part of it; the parts share the payload.
+
 Ended tickets cost a byte of state, four of duration and two of slot each; attempts are kept only where they were not 1.
 """
 
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from eisenmp.payload import Payload
@@ -34,19 +37,33 @@ class State:
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """A chunk on its way: ticket (queue number, serial), its items as bytes, and its history so far."""
+    """A chunk on its way, or a batch of them: tickets in a row, their items as bytes, and their history so far."""
 
     queue: int
-    serial: int
+    serial: int  # of the first ticket
     items: int
     payload: Payload
     nbytes: int
+    tickets: int = 1
+    rows: int = 0  # items of each ticket in a batch; the last may have fewer
+    nested: bool = False  # the items of each ticket are a pickle in the payload's list
+    skip: int = 0  # tickets at the front of the payload that are no longer meant
     failures: int = 0  # tries that ended in an exception
     exits: list[str] = field(default_factory=list)  # how its workers died
     owner: int | None = None  # worker that holds the lease
-    begun: bool = False  # asked for by its owner; False: handed out ahead
+    begun: bool = False  # the owner is at it; False: handed out ahead
     attempts: int = 0  # how often it was begun
     since: float = 0.0  # when it was begun last
+
+    @property
+    def end(self) -> int:
+        """The first ticket after it."""
+        return self.serial + self.tickets
+
+    @property
+    def waiting(self) -> int:
+        """Tickets that a worker holds and is not at: of a batch that it has begun, all but one."""
+        return self.tickets - 1 if self.begun else self.tickets
 
     def begin(self, now: float) -> None:
         """Its owner gets to it now."""
@@ -64,7 +81,8 @@ class Track:
         self.seconds = array("f")
         self.slots = array("h")
         self.attempts: dict[int, int] = {}
-        self.live: dict[int, Chunk] = {}
+        self.live: dict[int, Chunk] = {}  # by first ticket
+        self.live_tickets = 0
         self.live_bytes = 0
         self.ahead = 0  # leased and not begun: as good as queued
         self.counts = [0] * len(State.NAMES)
@@ -74,36 +92,60 @@ class Track:
     def __len__(self) -> int:
         return len(self.states)
 
-    def add(self, items: int, payload: Payload, size: int) -> Chunk:
-        """A new ticket, queued."""
-        chunk = Chunk(self.queue, len(self.states), items, payload, size)
-        self.states.append(State.QUEUED)
-        self.seconds.append(0.0)
-        self.slots.append(-1)
+    def add(self, items: int, payload: Payload, size: int, tickets: int, rows: int) -> Chunk:
+        """New tickets, queued."""
+        chunk = Chunk(self.queue, len(self.states), items, payload, size, tickets, rows)
+        self.states += bytes(tickets)  # State.QUEUED is 0
+        self.seconds.frombytes(bytes(4 * tickets))
+        self.slots.extend([-1] * tickets)
         self.live[chunk.serial] = chunk
+        self.live_tickets += tickets
         self.live_bytes += size
-        self.counts[State.QUEUED] += 1
+        self.counts[State.QUEUED] += tickets
         self.items_made += items
         return chunk
 
     def move(self, chunk: Chunk, state: int) -> None:
-        """Change the state of a live ticket."""
-        self.counts[self.states[chunk.serial]] -= 1
-        self.states[chunk.serial] = state
-        self.counts[state] += 1
+        """Change the state of live tickets."""
+        serial, tickets = chunk.serial, chunk.tickets
+        self.counts[self.states[serial]] -= tickets
+        self.counts[state] += tickets
+        if tickets == 1:
+            self.states[serial] = state
+        else:
+            self.states[serial : serial + tickets] = bytes((state,)) * tickets
 
     def end(self, chunk: Chunk, state: int, slot: int, seconds: float) -> None:
-        """Record the one outcome of a ticket and forget its items."""
-        serial = chunk.serial
+        """Record the one outcome of each ticket and forget their items. `seconds`: of them all together."""
+        serial, tickets = chunk.serial, chunk.tickets
         self.move(chunk, state)
         del self.live[serial]
+        self.live_tickets -= tickets
         self.live_bytes -= chunk.nbytes
-        self.seconds[serial] = seconds
-        self.slots[serial] = slot
+        if tickets == 1:
+            self.seconds[serial] = seconds
+            self.slots[serial] = slot
+        else:
+            self.seconds[serial : serial + tickets] = array("f", (seconds / tickets,)) * tickets
+            self.slots[serial : serial + tickets] = array("h", (slot,)) * tickets
         if chunk.attempts != 1:
-            self.attempts[serial] = chunk.attempts
+            self.attempts.update(dict.fromkeys(range(serial, serial + tickets), chunk.attempts))
         if state != State.UNREAD:
             self.items_done += chunk.items
+
+    def cut(self, chunk: Chunk, tickets: int) -> Chunk:
+        """Take that many tickets off the front of a live batch; return them as a chunk of their own."""
+        items = min(tickets * chunk.rows, chunk.items)
+        size = chunk.nbytes * tickets // chunk.tickets
+        front = replace(chunk, tickets=tickets, items=items, nbytes=size, exits=list(chunk.exits))
+        self.live[front.serial] = front
+        chunk.serial += tickets
+        chunk.skip += tickets
+        chunk.tickets -= tickets
+        chunk.items -= items
+        chunk.nbytes -= size
+        self.live[chunk.serial] = chunk
+        return front
 
 
 class Ledger:
@@ -118,7 +160,7 @@ class Ledger:
         self.retries = retries
         self.crash_retries = crash_retries
         self.tracks: dict[int, Track] = {}
-        self.held: dict[int, dict[tuple[int, int], Chunk]] = {}  # worker -> (queue, serial) -> chunk, oldest first
+        self.held: dict[int, dict[tuple[int, int], Chunk]] = {}  # worker -> (queue, first serial) -> chunk
 
     def track(self, queue: int) -> Track:
         """The tickets of a queue, none at first."""
@@ -126,44 +168,57 @@ class Ledger:
             self.tracks[queue] = Track(queue)
         return self.tracks[queue]
 
-    def add(self, queue: int, items: int, payload: Payload, size: int) -> Chunk:
-        """A new ticket for `items` items; serial numbers of a queue run from 0 without gaps."""
-        return self.track(queue).add(items, payload, size)
+    def add(self, queue: int, items: int, payload: Payload, size: int, tickets: int = 1, rows: int = 0) -> Chunk:
+        """New tickets for `items` items, `rows` of them each; serial numbers of a queue run from 0 without gaps."""
+        return self.track(queue).add(items, payload, size, tickets, rows)
+
+    def cut(self, chunk: Chunk, tickets: int) -> Chunk:
+        """Take that many tickets off the front of a queued batch; all of it when it has no more."""
+        return chunk if tickets >= chunk.tickets else self.tracks[chunk.queue].cut(chunk, tickets)
 
     def lease(self, chunk: Chunk, worker: int, now: float, *, begun: bool) -> None:
         """Hand a queued chunk to a worker. `begun`: the worker asked for it; else it is handed out ahead."""
-        self.tracks[chunk.queue].move(chunk, State.LEASED)
+        track = self.tracks[chunk.queue]
+        track.move(chunk, State.LEASED)
         chunk.owner = worker
         if begun:
             chunk.begin(now)
-        else:
-            self.tracks[chunk.queue].ahead += 1
+        track.ahead += chunk.waiting
         self.held.setdefault(worker, {})[chunk.queue, chunk.serial] = chunk
 
     def holding(self, worker: int, queue: int, serial: int) -> Chunk | None:
-        """The chunk, if this worker holds its lease now."""
+        """The chunk, if this worker holds its lease now; of a batch, any ticket will do."""
         held = self.held.get(worker)
-        return held.get((queue, serial)) if held else None
+        if not held:
+            return None
+        exact = held.get((queue, serial))
+        if exact is not None:
+            return exact
+        for chunk in held.values():
+            if chunk.queue == queue and chunk.serial <= serial < chunk.end:
+                return chunk
+        return None
 
-    def begin(self, worker: int, queue: int, serial: int, now: float) -> None:
-        """The worker gets to a chunk that was handed out ahead to it."""
-        chunk = self.holding(worker, queue, serial)
+    def begin(self, worker: int, queue: int, serial: int, now: float, tickets: int = 1) -> None:
+        """The worker gets to what was handed out ahead to it, or tells which ticket of a batch it is at."""
+        chunk = self._part(worker, queue, serial, tickets)
         if chunk is not None and not chunk.begun:
+            self.tracks[queue].ahead -= chunk.waiting
             chunk.begin(now)
-            self.tracks[queue].ahead -= 1
+            self.tracks[queue].ahead += chunk.waiting
 
     def has_ahead(self, worker: int, queue: int | None) -> bool:
         """Whether the worker holds a chunk (of that queue, or of any) that it has not begun."""
         return any(not chunk.begun and queue in (None, chunk.queue) for chunk in self.held.get(worker, {}).values())
 
     def in_hand(self, worker: int, queue: int) -> tuple[int, bool]:
-        """Leases of that queue that the worker holds: (how many, whether it is at work on one)."""
-        held = [chunk.begun for (number, _), chunk in self.held.get(worker, {}).items() if number == queue]
-        return len(held), any(held)
+        """Tickets of that queue that the worker holds: (how many, whether it is at work on one)."""
+        held = [chunk for (number, _), chunk in self.held.get(worker, {}).items() if number == queue]
+        return sum([chunk.tickets for chunk in held]), any(chunk.begun for chunk in held)
 
-    def done(self, worker: int, queue: int, serial: int, slot: int, seconds: float) -> Chunk | None:
-        """The worker's answer to a ticket; None when it does not hold the lease (any more)."""
-        chunk = self._release(worker, queue, serial)
+    def done(self, worker: int, queue: int, serial: int, slot: int, seconds: float, tickets: int = 1) -> Chunk | None:
+        """The worker's answer to tickets in a row; None when it does not hold their lease (any more)."""
+        chunk = self._release(worker, queue, serial, tickets)
         if chunk is not None:
             self.tracks[queue].end(chunk, State.DONE, slot, seconds)
         return chunk
@@ -175,7 +230,7 @@ class Ledger:
 
         `last`: there will be no further try, whatever ``RETRIES`` says.
         """
-        chunk = self._release(worker, queue, serial)
+        chunk = self._release(worker, queue, serial, 1)
         if chunk is None:
             return None
         if chunk.failures < self.retries and not last:
@@ -189,11 +244,13 @@ class Ledger:
         """A queued chunk cannot be sent (its items do not pickle): it has failed without a worker."""
         self.tracks[chunk.queue].end(chunk, State.FAILED, -1, 0.0)
 
-    def given_back(self, worker: int, queue: int, serial: int) -> Chunk | None:
-        """The worker returns a chunk that it has not begun; nothing is counted against the chunk."""
-        chunk = self.holding(worker, queue, serial)
+    def given_back(self, worker: int, queue: int, serial: int, tickets: int = 1) -> Chunk | None:
+        """The worker returns tickets that it has not begun; nothing is counted against them."""
+        chunk = self._part(worker, queue, serial, tickets)
         if chunk is None:
             return None
+        if chunk.begun and chunk.attempts:
+            chunk.attempts -= 1  # it had begun the batch, not these
         self._let_go(chunk)
         self.tracks[queue].move(chunk, State.QUEUED)
         return chunk
@@ -203,27 +260,34 @@ class Ledger:
         return [
             chunk
             for (queue, serial), held in list(self.held.get(worker, {}).items())
-            if not held.begun and (chunk := self.given_back(worker, queue, serial)) is not None
+            if not held.begun and (chunk := self.given_back(worker, queue, serial, held.tickets)) is not None
         ]
 
     def died(self, worker: int, slot: int, reason: str) -> tuple[list[Chunk], list[Chunk]]:
         """The worker is gone: (chunks to hand out again, chunks set aside), oldest first.
 
-        Only what the worker had begun can have killed it. Its neighbours, handed out ahead, are not blamed.
+        Only what the worker had begun can have killed it. Its neighbours, handed out ahead, are not blamed. Of a batch
+        that it had begun nobody knows which ticket it was: they go on one by one.
         """
         again: list[Chunk] = []
         aside: list[Chunk] = []
         for chunk in list(self.held.get(worker, {}).values()):
             track = self.tracks[chunk.queue]
-            if chunk.begun:
-                chunk.exits.append(reason)
             begun = chunk.begun
             self._let_go(chunk)
-            if begun and len(chunk.exits) > self.crash_retries:
+            track.move(chunk, State.QUEUED)
+            if not begun:
+                again.append(chunk)
+                continue
+            if chunk.tickets > 1:
+                again += [track.cut(chunk, 1) for _ in range(chunk.tickets - 1)]
+                again.append(chunk)
+                continue
+            chunk.exits.append(reason)
+            if len(chunk.exits) > self.crash_retries:
                 track.end(chunk, State.SET_ASIDE, slot, 0.0)
                 aside.append(chunk)
             else:
-                track.move(chunk, State.QUEUED)
                 again.append(chunk)
         self.held.pop(worker, None)
         return again, aside
@@ -237,12 +301,33 @@ class Ledger:
         for held in self.held.values():
             yield from held.values()
 
-    def _release(self, worker: int, queue: int, serial: int) -> Chunk | None:
-        chunk = self.holding(worker, queue, serial)
-        if chunk is None:
-            return None
-        self._let_go(chunk)
+    def _release(self, worker: int, queue: int, serial: int, tickets: int) -> Chunk | None:
+        chunk = self._part(worker, queue, serial, tickets)
+        if chunk is not None:
+            self._let_go(chunk)
         return chunk
+
+    def _part(self, worker: int, queue: int, serial: int, tickets: int) -> Chunk | None:
+        """Exactly these tickets, cut out of what the worker holds; None when it does not hold them all."""
+        chunk = self.holding(worker, queue, serial)
+        if chunk is None or serial + tickets > chunk.end:
+            return None
+        if chunk.serial < serial:
+            self._cut_held(chunk, serial - chunk.serial)
+        return self._cut_held(chunk, tickets) if tickets < chunk.tickets else chunk
+
+    def _cut_held(self, chunk: Chunk, tickets: int) -> Chunk:
+        """Cut a leased batch in two; both stay leased. Returns the front."""
+        track = self.tracks[chunk.queue]
+        assert chunk.owner is not None
+        held = self.held[chunk.owner]
+        track.ahead -= chunk.waiting
+        del held[chunk.queue, chunk.serial]
+        front = track.cut(chunk, tickets)
+        for part in (front, chunk):
+            held[part.queue, part.serial] = part
+            track.ahead += part.waiting
+        return front
 
     def _let_go(self, chunk: Chunk) -> None:
         if chunk.owner is not None:
@@ -250,7 +335,6 @@ class Ledger:
             del held[chunk.queue, chunk.serial]
             if not held:
                 del self.held[chunk.owner]
-            if not chunk.begun:
-                self.tracks[chunk.queue].ahead -= 1
+            self.tracks[chunk.queue].ahead -= chunk.waiting
         chunk.owner = None
         chunk.begun = False

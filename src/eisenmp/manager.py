@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from eisenmp.constants import DEFAULT_QUEUES
@@ -29,6 +29,7 @@ from eisenmp.queues import QueueTable
 from eisenmp.results import Results
 from eisenmp.settings import Settings, check, split
 from eisenmp.snapshot import take_snapshot
+from eisenmp.sources import size_of, source_of
 from eisenmp.utils.eisenmp_utils import Result
 from eisenmp.wire import Kind, encode
 
@@ -217,13 +218,13 @@ class Mp:
             check("INFO_THREAD_MAX", total)
         handle = self._target(queue)
         try:
-            iterator = iter(iterable)
+            source = source_of(iterable)
         except TypeError:
             hint = "; call the generator function: generator=f()" if callable(iterable) else ""
             raise SettingsError(f"generator={iterable!r} cannot be iterated{hint}") from None
-        if total is None and isinstance(iterable, Sized):
-            total = len(iterable)
-        feeder = Feeder(iterator, handle.number, total)
+        if total is None:
+            total = size_of(iterable)
+        feeder = Feeder(source, handle.number, total)
         with self._lock:
             too_late = self._exchange.feeding_over
             if not too_late:

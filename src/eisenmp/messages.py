@@ -67,7 +67,7 @@ class MessageDesk:
             return queue is not None and job.exchange.ended(queue)
 
         def reply() -> None:
-            fill = len(queue.entries) if queue else 0
+            fill = queue.fill if queue else 0
             job.engine.send(
                 worker.number, encode(Kind.COUNT, serial=frame.serial, number=float(fill), flags=int(ended()))
             )

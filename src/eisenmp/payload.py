@@ -7,6 +7,7 @@ pickled by value instead, so that it arrives whole.
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 import traceback
@@ -16,7 +17,7 @@ from typing import Any, Final
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
 from eisenmp.wire import MOST_BUFFERS, Buffer
 
-__all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "loads", "loads_error", "nbytes", "opened"]
+__all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "dumps_plain", "loads", "loads_error", "nbytes", "opened"]
 
 Payload = tuple[Buffer, ...]
 
@@ -53,6 +54,31 @@ def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
         return False
 
     return in_band
+
+
+class _Watchful(pickle.Pickler):
+    """Notices objects that pickle does not make by itself: unpickling those runs code, which may fail."""
+
+    foreign = False
+
+    def reducer_override(self, obj: Any) -> Any:  # not called for the plain builtin types
+        self.foreign = True
+        return NotImplemented
+
+
+def dumps_plain(obj: Any) -> bytes | None:
+    """Pickle what consists of plain numbers, texts, bytes and containers of them only; None for anything else.
+
+    What is made here opens everywhere. So objects of several tickets may share one pickle without one of them being
+    able to spoil it for its neighbours.
+    """
+    file = io.BytesIO()
+    pickler = _Watchful(file, 5)
+    try:
+        pickler.dump(obj)
+    except Exception:
+        return None
+    return None if pickler.foreign else file.getvalue()
 
 
 def _dumps_by_value(obj: Any) -> Payload:

@@ -34,6 +34,7 @@ class Getter:
 
     worker: int | None  # None: a thread of the manager
     deliver: Callable[[NamedQueue, Message | Chunk | None], None]
+    most: Callable[[NamedQueue], int] | None = None  # tickets of a batch that it takes at a time; None: one
     order: int = 0
     live: bool = True
 
@@ -72,6 +73,11 @@ class NamedQueue:
     @property
     def full(self) -> bool:
         return 0 < self.maxsize <= len(self.entries)
+
+    @property
+    def fill(self) -> int:
+        """How many objects and chunks are queued."""
+        return sum([entry.tickets if isinstance(entry, Chunk) else 1 for entry in self.entries])
 
     @property
     def drained(self) -> bool:

@@ -27,7 +27,7 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
             for f in job.feeders
         ),
         workers=_workers(job),
-        queues=tuple(QueueView(q.name, len(q.entries), q.maxsize) for q in job.table if q.entries or q.feeders_seen),
+        queues=tuple(QueueView(q.name, q.fill, q.maxsize) for q in job.table if q.entries or q.feeders_seen),
         failed=sum(track.counts[State.FAILED] for track in tracks.values()),
         set_aside=sum(track.counts[State.SET_ASIDE] for track in tracks.values()),
         info=dict(info),

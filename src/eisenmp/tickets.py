@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from eisenmp.credit import History
@@ -9,14 +10,15 @@ from eisenmp.crew import Worker
 from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
-from eisenmp.payload import Payload, loads, loads_error
+from eisenmp.payload import loads, loads_error
 from eisenmp.queues import Getter, Message, NamedQueue
-from eisenmp.results import Record
-from eisenmp.wire import ANY_QUEUE, HAS_VALUE, Frame, Kind, encode
+from eisenmp.results import Form, Record
+from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, Buffer, Frame, Kind, encode
 
 __all__ = ["TicketDesk"]
 
 _NAME_AFTER: Final = 5.0  # seconds after which a worker that waits for nobody is named
+_HURRY_AFTER: Final = 0.003  # seconds that a worker waits while a feeder reads a batch
 _CALL_FAILURES: Final = 3  # calls of one worker process that may fail without a ticket (ON_ERROR = 'skip')
 
 
@@ -51,24 +53,40 @@ class TicketDesk:
         if job.ledger.has_ahead(worker.number, queue.number if queue else None):
             job.engine.send(worker.number, encode(Kind.AHEAD, serial=request))
             return
-        getter = Getter(worker.number, deliver)
+        getter = Getter(worker.number, deliver, lambda queue: self._allowance(worker, queue))
         job.exchange.get(queue, getter)
         if not getter.live:
             if queue is not None and queue.number in worker.histories:
                 self._short[worker.number, queue.number] = (worker, queue)
             return
+        self._hurry(queue, getter)
         if frame.number >= 0:
             job.exchange.at(job.clock() + frame.number, getter, too_late)
         elif self._is_unfed(queue):
             job.exchange.at(job.clock() + _NAME_AFTER, getter, lambda: self._name_waiting(worker, queue))
 
+    def _allowance(self, worker: Worker, queue: NamedQueue) -> int:
+        """Chunks of the queue that the worker may have in hand."""
+        history = worker.histories.get(queue.number)
+        return 1 if history is None else history.allowance(queue.fill, self._job.settings.procs)
+
+    def _hurry(self, queue: NamedQueue | None, getter: Getter) -> None:
+        """A worker waits: chunks that are complete shall not wait for the rest of their batch to be made."""
+        job = self._job
+        if any(feeder.cutting and (queue is None or feeder.queue == queue.number) for feeder in job.feeders):
+            job.exchange.at(job.clock() + _HURRY_AFTER, getter, lambda: self._hurry_now(queue, getter))
+
+    def _hurry_now(self, queue: NamedQueue | None, getter: Getter) -> None:
+        for feeder in self._job.feeders:
+            if feeder.cutting and (queue is None or feeder.queue == queue.number):
+                # a thread, for pickling runs code of the user's
+                threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
+        self._hurry(queue, getter)
+
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
         job = self._job
         job.ledger.lease(chunk, worker.number, job.clock(), begun=request > 0)
-        job.engine.send(
-            worker.number,
-            encode(Kind.CHUNK, chunk.payload, queue=chunk.queue, serial=chunk.serial, number=float(request)),
-        )
+        job.engine.send(worker.number, _chunk_message(chunk, request))
         self._watch_time(worker)
 
     def _watch_time(self, worker: Worker) -> None:
@@ -99,19 +117,19 @@ class TicketDesk:
         job = self._job
         short, self._short = self._short, {}
         for worker, queue in short.values():
-            history = worker.histories.get(queue.number)
-            if history is None or worker.number not in job.crew.workers:
+            if worker.number not in job.crew.workers or not queue.entries:
                 continue
-            allowance = history.allowance(len(queue.entries), job.settings.procs)
+            allowance = self._allowance(worker, queue)
             holds, busy = job.ledger.in_hand(worker.number, queue.number)
             if not busy:
                 continue  # its request is on the way, and is served first
             if queue.maxsize:  # what lies ahead in workers counts as queued
                 allowance = min(allowance, 1 + queue.maxsize - job.ledger.track(queue.number).ahead)
             more = allowance - holds
-            while more > 0 and (chunk := job.exchange.next_chunk(queue)) is not None:
+            least = job.paces[queue.number].batch(0)  # less than that is not worth cutting a batch for
+            while more > 0 and (chunk := job.exchange.next_chunk(queue, max(more, least))) is not None:
+                more -= chunk.tickets
                 self._lease(worker, chunk, 0)
-                more -= 1
 
     def _name_waiting(self, worker: Worker, queue: NamedQueue | None) -> None:
         """Say it once when a worker waits for something that nobody has ever provided."""
@@ -128,40 +146,54 @@ class TicketDesk:
     # ---- answers in
 
     def answer(self, worker: Worker, frame: Frame) -> None:
-        """A ticket is answered, with its result or without."""
+        """Tickets are answered, with their results or without."""
+        queue, tickets = frame.queue, frame.tickets or 1
         value = frame.payload if frame.flags & HAS_VALUE else None
-        if self.settle(worker, frame.queue, frame.serial, frame.number, value):
-            worker.histories.setdefault(frame.queue, History()).add(frame.number)
-            self._short[worker.number, frame.queue] = (worker, self._job.table[frame.queue])
+        form = Form.PICKLES if frame.flags & PICKLED else Form.LIST if frame.flags & LISTED else Form.ONE
+        if self.settle(worker, Record(queue, frame.serial, value, None, tickets, form, frame.rows), frame.number):
+            worker.histories.setdefault(queue, History()).add(frame.number, tickets)
+            self._job.paces.setdefault(queue, History()).add(frame.number, tickets)
+            self._short[worker.number, queue] = (worker, self._job.table[queue])
 
-    def settle(self, worker: Worker, queue: int, serial: int, seconds: float, value: Payload | None) -> bool:
-        """Book a ticket as done: what was held for it becomes visible. False: the worker does not hold it."""
-        job = self._job
-        chunk = job.ledger.done(worker.number, queue, serial, worker.slot, seconds)
-        if chunk is None:
-            return False
-        key = (queue, serial)
-        first = worker.results.pop(key, None)
-        job.results.record(Record(queue, serial, value=value if first is None else first))
-        for target, payload in worker.forwards.pop(key, ()):
-            job.exchange.add_message(job.table[target], Message(payload))
-        self._ended(worker, queue)
+    def settle(self, worker: Worker, record: Record, seconds: float) -> bool:
+        """Book tickets as done: what was held for them becomes visible. False: the worker does not hold them."""
+        job, queue = self._job, record.queue
+        if job.ledger.done(worker.number, queue, record.serial, worker.slot, seconds, record.tickets) is None:
+            # perhaps part of it was taken back meanwhile: each ticket by itself
+            parts = record.apart() if record.tickets > 1 else []
+            settled = [self.settle(worker, part, seconds / record.tickets) for part in parts]
+            return any(settled)
+        if worker.results:
+            self._held_results(worker, record)
+        job.results.record(record)
+        if worker.forwards:
+            for serial in range(record.serial, record.serial + record.tickets):
+                for target, payload in worker.forwards.pop((queue, serial), ()):
+                    job.exchange.add_message(job.table[target], Message(payload))
+        self._ended(worker, queue, record.tickets)
         return True
+
+    def _held_results(self, worker: Worker, record: Record) -> None:
+        """Results that came before the answer, each in a message of its own. They were first."""
+        for serial in range(record.serial, record.serial + record.tickets):
+            first = worker.results.pop((record.queue, serial), None)
+            if first is not None:
+                record.put(serial, first)
 
     def withdraw(self, worker: Worker) -> None:
         """The worker has left in good order: what it had begun and still holds is answered, without a result."""
         for chunk in list(self._job.ledger.held.get(worker.number, {}).values()):
             if chunk.begun:
-                self.settle(worker, chunk.queue, chunk.serial, 0.0, None)
+                self.settle(worker, Record(chunk.queue, chunk.serial, tickets=chunk.tickets), 0.0)
 
-    def _ended(self, worker: Worker, queue: int) -> None:
-        worker.answered += 1
+    def _ended(self, worker: Worker, queue: int, tickets: int = 1) -> None:
+        worker.answered += tickets
         self._job.crew.supervisor.answered(worker.slot)
         self._moved_on(queue)
 
     def taken(self, worker: Worker, frame: Frame) -> None:
         """The worker gets to a chunk that was handed out ahead."""
-        self._job.ledger.begin(worker.number, frame.queue, frame.serial, self._job.clock())
+        self._job.ledger.begin(worker.number, frame.queue, frame.serial, self._job.clock(), frame.tickets or 1)
         self._watch_time(worker)
         self._moved_on(frame.queue)
 
@@ -217,7 +249,7 @@ class TicketDesk:
 
     def give_back(self, worker: Worker, frame: Frame) -> None:
         """The worker does not get to a chunk that was handed out ahead."""
-        chunk = self._job.ledger.given_back(worker.number, frame.queue, frame.serial)
+        chunk = self._job.ledger.given_back(worker.number, frame.queue, frame.serial, frame.tickets or 1)
         if chunk is not None:
             worker.histories.pop(frame.queue, None)  # it is no longer the worker that its history describes
             self._job.exchange.put_back([chunk])
@@ -266,3 +298,18 @@ class TicketDesk:
         except Exception as error:
             job.fail(PayloadError(f"the answer that {worker.name} gave to stop_job cannot be unpickled: {error!r}"))
         job.stop()
+
+
+def _chunk_message(chunk: Chunk, request: int) -> list[Buffer]:
+    """What a worker gets: the whole payload, and which tickets of it are meant."""
+    return encode(
+        Kind.CHUNK,
+        chunk.payload,
+        queue=chunk.queue,
+        serial=chunk.serial,
+        number=float(request),
+        flags=PICKLED if chunk.nested else LISTED if chunk.rows else 0,
+        tickets=chunk.tickets,
+        skip=chunk.skip,
+        rows=chunk.rows,
+    )

@@ -25,7 +25,9 @@ __all__ = [
     "FOREVER",
     "HAS_VALUE",
     "HEAD_BYTES",
+    "LISTED",
     "MOST_BUFFERS",
+    "PICKLED",
     "Buffer",
     "Decoder",
     "Frame",
@@ -44,7 +46,9 @@ class Kind:
     """What a message is. Manager to worker below 64, worker to manager from 64 on."""
 
     SETUP: Final = 1  # body: pickled dict, see worker/main.py
-    CHUNK: Final = 2  # queue, serial = ticket, number = request it answers, 0 = handed out ahead
+    # CHUNK: of the tickets in the body (LISTED or PICKLED: a batch, `rows` items each) `skip` are not meant, then come
+    # `tickets` that are
+    CHUNK: Final = 2  # queue, serial = first ticket, number = request it answers, 0 = handed out ahead
     MESSAGE: Final = 3  # queue, serial = request it answers; body: an object put by hand
     END: Final = 4  # queue, serial = request: all feeders of the queue are done
     EMPTY: Final = 5  # serial = request: nothing came in time
@@ -63,21 +67,25 @@ class Kind:
     PUT: Final = 67  # queue, serial = request (0: no answer wanted), number = time-out
     RESULT: Final = 68  # queue, serial = ticket: the result, held until the answer
     FORWARD: Final = 69  # queue = target, serial = ticket, number = queue of the ticket: held until the answer
-    ANSWER: Final = 70  # queue, serial = ticket, number = seconds; body (flag HAS_VALUE): the result
+    ANSWER: Final = (
+        70  # queue, serial = first ticket, tickets, number = seconds; body (HAS_VALUE): the result, or a list
+    )
     FAILED: Final = 71  # queue (ANY_QUEUE: no ticket), serial = ticket, number = seconds; body: see payload
-    GIVE_BACK: Final = 72  # queue, serial = ticket handed out ahead that the worker does not get to
+    GIVE_BACK: Final = 72  # queue, serial, tickets handed out ahead that the worker does not get to
     ASK: Final = 73  # queue, serial = request, number = time to wait for the first object
     PRINT: Final = 74  # flags: 1 = stderr; body: utf-8 text of whole lines
     LOG: Final = 75  # body: pickled dict of a log record
     RETURNED: Final = 76  # the entry function has returned something falsy
     STOP_JOB: Final = 77  # body: the answer of the job
     CLOSING: Final = 78  # queue; body: what was put under the closing header
-    TAKEN: Final = 79  # queue, serial = ticket handed out ahead that the worker gets to now
+    TAKEN: Final = 79  # queue, serial, tickets handed out ahead that the worker gets to now
     FIRST_TO_MANAGER: Final = 64
     LAST_TO_MANAGER: Final = 79
 
 
-HAS_VALUE: Final = 1
+HAS_VALUE: Final = 1  # the body is a result
+LISTED: Final = 2  # CHUNK, ANSWER: the body is a list, `rows` entries a ticket (0: one)
+PICKLED: Final = 4  # the same, and each entry is a pickle: objects that cannot share one without harm to each other
 MOST_BUFFERS: Final = 0xFFFF
 
 _HEAD: Final = struct.Struct("<BBHIQdIIIQ")

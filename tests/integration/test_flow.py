@@ -36,11 +36,13 @@ def _wait_for(items: _Counted, least: int) -> None:
     wait_until(lambda: items.taken >= least, f'{least} items taken')
 
 
-def _check_lead(lab: Lab, items: _Counted, least: int, most: int, rows: int = 5, **settings: object) -> None:
+def _check_lead(
+    lab: Lab, items: _Counted, least: int, most: int, rows: int = 5, worker: str = GATED, **settings: object
+) -> None:
     """With `done` chunks done, ``done + least`` to ``done + most`` chunks are taken from the generator."""
     emp = lab.mp()
     say, gate = emp.add_queue('say'), emp.add_queue('gate')
-    lab.start(emp, GATED, WORKER_CALL='chunk', NUM_PROCS=2, NUM_ROWS=rows, **settings)
+    lab.start(emp, worker, WORKER_CALL='chunk', NUM_PROCS=2, NUM_ROWS=rows, **settings)
     emp.feed(items)
     for _ in range(2):
         say.get(timeout=ALARM)
@@ -62,7 +64,8 @@ def test_an_endless_generator_is_read_no_further_than_the_window(lab: Lab, rows:
 
 
 def test_the_window_is_four_chunks_a_worker_unless_told(lab: Lab) -> None:
-    _check_lead(lab, _Counted(), 6, 9)
+    """Chunks of some milliseconds, that is: there must be more of shorter ones to keep the workers busy."""
+    _check_lead(lab, _Counted(), 6, 9, worker=GATED.replace('return', 'import time; time.sleep(0.005); return'))
 
 
 def test_the_window_counts_bytes_too(lab: Lab) -> None:

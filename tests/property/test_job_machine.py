@@ -20,13 +20,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.engines.base import Event, Exit, ProcessHandle
-from eisenmp.feeder import Feeder
+from eisenmp.feeder import Cut, Feeder
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, State
 from eisenmp.payload import dumps, dumps_error, loads
 from eisenmp.results import OutcomeReader
+from eisenmp.sources import source_of
 from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, Buffer, Frame, Kind, encode
 from tests.unit.fakes import Clock, FakeEngine, FakeHandle, frames_of, make_job
 
@@ -259,7 +260,7 @@ class JobMachine(RuleBasedStateMachine):
             self.begun_maybe[frame.queue, frame.serial] += 1  # it may have read it, for all that the manager knows
 
     def open_feeder(self, number: int) -> None:
-        feeder = Feeder(iter(()), number, None)
+        feeder = Feeder(source_of(()), number, None)
         self.feeders.append(feeder)
         self.job.feeders.append(feeder)
         with self.job.lock:
@@ -303,7 +304,7 @@ class JobMachine(RuleBasedStateMachine):
         for _ in range(count):
             over = self.job.exchange.feeding_over
             if over or self.intake._has_room(queue):  # else it would wait
-                assert self.intake.add_chunk(feeder, 2, dumps([1, 2]), 10) is not over
+                assert self.intake.add_chunk(feeder, 2, dumps([1, 2]), Cut()) is not over
 
     def work(self, worker: Worker, queue: int, rounds: int) -> None:
         """Some short chunks in a row, with nothing in between."""

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.engines.base import Event, Exit
 from eisenmp.exchange import Exchange
-from eisenmp.feeder import Feeder
+from eisenmp.feeder import Cut, Feeder
 from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, Ledger, State
@@ -25,6 +25,7 @@ from eisenmp.payload import dumps, dumps_error
 from eisenmp.queues import QueueTable
 from eisenmp.results import Record, Results
 from eisenmp.settings import Settings
+from eisenmp.sources import source_of
 from eisenmp.supervisor import Phase
 from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Decoder, Frame, Kind
 
@@ -145,7 +146,7 @@ class TicketMachine(RuleBasedStateMachine):
         )
         self.dispatcher = Dispatcher(self.job, [], lambda: None)
         self.intake = Intake(self.job)
-        self.feeder = Feeder(iter(()), QUEUE, None)
+        self.feeder = Feeder(source_of(()), QUEUE, None)
         self.feeding = True
         self.begun_deaths: dict[int, int] = {}
         exchange.feeder_begins(exchange.table[QUEUE])
@@ -190,7 +191,7 @@ class TicketMachine(RuleBasedStateMachine):
     @rule(chunks=st.integers(1, 12))
     def feed(self, chunks: int) -> None:
         for _ in range(chunks):
-            self.intake.add_chunk(self.feeder, 2, dumps([1, 2]), 10)
+            self.intake.add_chunk(self.feeder, 2, dumps([1, 2]), Cut())
 
     @precondition(lambda self: self.feeding)
     @rule()

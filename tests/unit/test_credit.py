@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eisenmp.credit import History
+from eisenmp.credit import History, Window
 
 
 def history(*seconds: float) -> History:
@@ -27,7 +27,7 @@ def test_short_chunks_are_handed_out_ahead_some_milliseconds_of_them() -> None:
 
 
 def test_there_is_an_upper_bound() -> None:
-    assert history(*[0.0] * 10).allowance(10**6, 1) == 64
+    assert history(*[0.0] * 10).allowance(10**6, 1) == 1024
 
 
 @pytest.mark.parametrize('seconds', [0.02, 1.0, 3600.0])
@@ -44,7 +44,7 @@ def test_and_short_ones_bring_it_back() -> None:
 
 
 def test_what_is_queued_is_shared_out_evenly() -> None:
-    short = history(*[0.000_01] * 5)
+    short = history(*[0.002] * 5)
     assert short.allowance(0, 4) == 1
     assert short.allowance(3, 4) == 1
     assert short.allowance(8, 4) == 3
@@ -53,6 +53,68 @@ def test_what_is_queued_is_shared_out_evenly() -> None:
 @given(st.lists(st.floats(0, 1e6), max_size=20), st.integers(0, 10**6), st.integers(1, 1000))
 def test_any_history_allows_something_within_bounds(seconds: list[float], queued: int, workers: int) -> None:
     made = history(*seconds)
-    assert 1 <= made.allowance(queued, workers) <= 64
+    assert 1 <= made.allowance(queued, workers) <= 1024
     if seconds:
         assert min(seconds) - 1e-9 <= made.mean <= max(seconds) + 1e-9
+
+
+# ---- batches
+
+
+def test_a_millisecond_of_work_is_handed_out_whatever_is_queued() -> None:
+    assert history(*[0.000_01] * 5).allowance(0, 4) == 100
+
+
+def test_a_batch_is_a_millisecond_of_work() -> None:
+    assert history(0.000_1).batch(10) == 1  # one answer is no history
+    assert history(*[0.000_1] * 5).batch(10) == 10
+    assert history(*[0.005] * 5).batch(10) == 1
+
+
+def test_a_batch_has_bytes_enough_at_128_kib() -> None:
+    short = history(*[0.000_001] * 5)
+    assert short.batch(4 << 10) == 32
+    assert short.batch(1 << 20) == 1
+    assert short.batch(0) == 1000
+
+
+def test_answers_that_come_together_count_by_their_number() -> None:
+    made = History()
+    made.add(0.5, 100)
+    assert (made.answers, made.mean) == (100, 0.005)
+    made.add(0.1, 100)
+    assert 0.001 < made.mean < 0.005
+
+
+def test_a_window_that_was_asked_for_stays() -> None:
+    window = Window(64, 2, fixed=True)
+    assert [window.batch(1000, 0, 1) for _ in range(5)] == [8] * 5
+    assert window.size == 64
+    assert Window(3, 2, fixed=True).batch(1000, 0, 1) == 1
+
+
+def test_the_default_window_widens_until_messages_are_full() -> None:
+    window = Window(8, 2, fixed=False)
+    sizes = []
+    for _ in range(8):
+        window.batch(20, 0, 1)
+        sizes.append(window.size)
+    assert sizes == [16, 32, 64, 128, 160, 160, 160, 160]
+    assert window.batch(20, 0, 1) == 20
+
+
+def test_it_does_not_while_results_wait_to_be_read_and_narrows_when_many_do() -> None:
+    window = Window(8, 2, fixed=False)
+    assert window.batch(20, 1, 1) == 1
+    assert window.size == 8
+    for _ in range(5):
+        window.batch(20, 0, 1)
+    assert window.batch(20, 4, 1) == 20
+    assert (window.batch(20, 5, 1), window.size) == (1, 8)
+
+
+def test_it_does_not_widen_for_large_chunks() -> None:
+    window = Window(8, 2, fixed=False)
+    for _ in range(8):
+        window.batch(100, 0, 1 << 20)
+    assert window.size == 16

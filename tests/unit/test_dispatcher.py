@@ -152,7 +152,7 @@ def test_a_request_that_crosses_what_was_handed_out_ahead_is_sent_back_to_it() -
     bench = Bench()
     bench.feed(3)
     with bench.job.lock:
-        chunk = bench.job.exchange.next_chunk(bench.queue)
+        chunk = bench.job.exchange.next_chunk(bench.queue, 1)
         assert chunk is not None
         bench.job.ledger.lease(chunk, 0, 0.0, begun=False)
     for request, queue in ((1, Q), (2, ANY_QUEUE)):
@@ -537,7 +537,7 @@ def test_chunks_given_back_at_a_return_go_to_others() -> None:
     bench = Bench()
     bench.feed(1)
     with bench.job.lock:
-        chunk = bench.job.exchange.next_chunk(bench.queue)
+        chunk = bench.job.exchange.next_chunk(bench.queue, 1)
         assert chunk is not None
         bench.job.ledger.lease(chunk, 0, 0.0, begun=False)
     bench.get(1, 1)
@@ -550,7 +550,7 @@ def test_what_lay_ahead_in_a_worker_that_left_was_never_run() -> None:
     bench.feed(1)
     bench.say(0, Kind.RETURNED)  # its threads go on, and were given one more
     with bench.job.lock:
-        chunk = bench.job.exchange.next_chunk(bench.queue)
+        chunk = bench.job.exchange.next_chunk(bench.queue, 1)
         assert chunk is not None
         bench.job.ledger.lease(chunk, 0, 0.0, begun=False)
     bench.say(1, Kind.RETURNED)

@@ -162,7 +162,7 @@ def test_room_is_told_whenever_an_entry_leaves() -> None:
     ask(exchange, queue)
     assert told == ['q']
     add_chunk(exchange, queue)
-    assert exchange.next_chunk(queue) is not None
+    assert exchange.next_chunk(queue, 1) is not None
     assert told == ['q', 'q']
     add_chunk(exchange, queue)
     exchange.end_feeding()
@@ -173,12 +173,12 @@ def test_next_chunk_takes_chunks_only_and_lets_putters_in() -> None:
     exchange, queue = one_queue(1)
     chunk = add_chunk(exchange, queue)
     writer = put(exchange, queue)
-    assert exchange.next_chunk(queue) is chunk
+    assert exchange.next_chunk(queue, 1) is chunk
     assert writer.accepted
-    assert exchange.next_chunk(queue) is None  # a message now
+    assert exchange.next_chunk(queue, 1) is None  # a message now
     assert len(queue.entries) == 1
     ask(exchange, queue)
-    assert exchange.next_chunk(queue) is None
+    assert exchange.next_chunk(queue, 1) is None
 
 
 # ---- readers of any queue
@@ -266,7 +266,7 @@ def test_what_lies_ahead_in_a_worker_is_as_good_as_queued() -> None:
     exchange, queue = one_queue()
     chunk = add_chunk(exchange, queue)
     exchange.feeder_ends(queue)
-    assert exchange.next_chunk(queue) is chunk
+    assert exchange.next_chunk(queue, 1) is chunk
     exchange.ledger.lease(chunk, 1, 0.0, begun=False)
     waits, anyone = ask(exchange, queue, 2), ask(exchange, None, 3)
     assert (waits.got, anyone.got) == ([], [])
@@ -338,7 +338,7 @@ def test_after_the_feeding_no_chunk_is_handed_out_any_more() -> None:
     reader = ask(exchange, queue, 3)
     exchange.put_back(again)
     assert reader.got == []
-    assert exchange.next_chunk(queue) is None
+    assert exchange.next_chunk(queue, 1) is None
     assert exchange.ledger.tracks[queue.number].states[back.serial] == State.UNREAD
     assert exchange.ledger.tracks[queue.number].states[away.serial] == State.LEASED
 

@@ -10,30 +10,40 @@ from typing import Any
 import pytest
 
 from eisenmp.errors import PayloadError
-from eisenmp.feeder import Feeder
-from eisenmp.payload import Payload, loads, nbytes
+from eisenmp.feeder import Cut, Feeder
+from eisenmp.payload import Payload, loads
+from eisenmp.sources import source_of
 
 
 class FakeSink:
     """Takes what comes, up to `room` chunks."""
 
-    def __init__(self, room: int = 10**9) -> None:
+    def __init__(self, room: int = 10**9, most: int = 1) -> None:
         self.room = room
-        self.chunks: list[list[Any]] = []
+        self.most = most
+        self.chunks: list[Any] = []
+        self.batches: list[int] = []
         self.spoiled: list[tuple[int, PayloadError]] = []
         self.done: list[BaseException | None] = []
         self.on_wait: Callable[[], None] = lambda: None
 
-    def wait_for_room(self, feeder: Feeder) -> bool:
+    def wait_for_room(self, feeder: Feeder) -> int:
         assert not self.done
         self.on_wait()
-        return len(self.chunks) + len(self.spoiled) < self.room
+        return min(self.most, self.room - len(self.chunks) - len(self.spoiled))
 
-    def add_chunk(self, feeder: Feeder, items: int, payload: Payload, size: int) -> bool:
-        rows = loads(payload)
-        assert len(rows) == items
-        assert size == nbytes(payload)
-        self.chunks.append(rows)
+    def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
+        whole = loads(payload)
+        if cut.nested:
+            chunks = [loads((piece,)) for piece in whole]
+        elif cut.tickets > 1:
+            chunks = [whole[at : at + cut.rows] for at in range(0, len(whole), cut.rows)]
+        else:
+            chunks = [whole]
+        assert len(chunks) == cut.tickets
+        assert sum(map(len, chunks)) == items
+        self.chunks += chunks
+        self.batches.append(cut.tickets)
         return len(self.chunks) + len(self.spoiled) < self.room
 
     def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError) -> bool:
@@ -46,7 +56,7 @@ class FakeSink:
 
 
 def feed(items: Iterable[Any], sink: FakeSink, *, rows: int = 10, exact: bool = True) -> Feeder:
-    feeder = Feeder(iter(items), 5, None)
+    feeder = Feeder(source_of(items), 5, None)
     feeder._rows, feeder._exact = rows, exact
     feeder._run(sink)
     return feeder

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from eisenmp.errors import PayloadError
-from eisenmp.feeder import Feeder
+from eisenmp.feeder import Cut, Feeder
 from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, State
 from eisenmp.payload import dumps
 from eisenmp.results import Record
+from eisenmp.sources import source_of
 from tests.unit.fakes import make_job, message
 
 
@@ -25,11 +26,11 @@ class Desk:
         self.job, self.engine, _, _ = make_job(**settings)
         self.intake = Intake(self.job)
         self.queue = self.job.table[0]
-        self.feeder = Feeder(iter(()), 0, None)
+        self.feeder = Feeder(source_of(()), 0, None)
         self.job.exchange.feeder_begins(self.queue)
 
     def add(self, size: int = 1) -> bool:
-        return self.intake.add_chunk(self.feeder, 1, (b'x',), size)
+        return self.intake.add_chunk(self.feeder, 1, (bytes(size),), Cut())
 
     def has_room(self) -> bool:
         with self.job.lock:
@@ -41,7 +42,7 @@ class Desk:
 
     def take(self, worker: int = 0, *, begun: bool = True) -> Chunk:
         with self.job.lock:
-            chunk = self.job.exchange.next_chunk(self.queue)
+            chunk = self.job.exchange.next_chunk(self.queue, 1)
             assert chunk is not None
             self.job.ledger.lease(chunk, worker, 0.0, begun=begun)
         return chunk
@@ -128,7 +129,7 @@ def test_results_that_nobody_has_read_yet_count_in_bytes_too() -> None:
 def test_the_bound_of_the_queue_holds_feeders_back_too() -> None:
     desk = Desk(BUFFER_CHUNKS=100)
     (queue,) = desk.job.table.create([(None, 'q', 2)])
-    desk.queue, desk.feeder = queue, Feeder(iter(()), queue.number, None)
+    desk.queue, desk.feeder = queue, Feeder(source_of(()), queue.number, None)
     desk.job.exchange.feeder_begins(queue)
     desk.add()
     assert desk.has_room()
@@ -232,7 +233,7 @@ def test_a_feeder_that_waits_goes_on_when_there_is_room(how: str) -> None:
         desk.answer(chunk)
     else:
         reader.close()
-    waiting, outcome = threading.Event(), list[bool]()
+    waiting, outcome = threading.Event(), list[int]()
     room = desk.job.room(desk.queue)
     real_wait = room.wait
 

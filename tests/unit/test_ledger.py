@@ -26,11 +26,14 @@ def states(ledger: Ledger) -> list[int]:
 def check(track: Track, ledger: Ledger) -> None:
     """What must hold at any time."""
     assert track.counts == [list(track.states).count(n) for n in range(len(State.NAMES))]
-    assert set(track.live) == {n for n, state in enumerate(track.states) if state in (State.QUEUED, State.LEASED)}
+    live = [n for chunk in track.live.values() for n in range(chunk.serial, chunk.end)]
+    assert sorted(live) == [n for n, state in enumerate(track.states) if state in (State.QUEUED, State.LEASED)]
+    assert track.live_tickets == len(live)
+    assert all(serial == chunk.serial for serial, chunk in track.live.items())
     assert track.live_bytes == sum(chunk.nbytes for chunk in track.live.values())
     held = [chunk for chunk in ledger.leased() if chunk.queue == track.queue]
-    assert len(held) == track.counts[State.LEASED]
-    assert track.ahead == sum(1 for chunk in held if not chunk.begun)
+    assert sum(chunk.tickets for chunk in held) == track.counts[State.LEASED]
+    assert track.ahead == sum(chunk.waiting for chunk in held)
 
 
 def test_serial_numbers_run_from_0_in_each_queue() -> None:
@@ -293,3 +296,107 @@ def test_items_with_an_outcome_are_counted_whatever_it_is() -> None:
     ledger.failed(1, Q, 1, 0, 0.0)
     ledger.died(2, 0, 'x')
     assert ledger.tracks[Q].items_done == 30
+
+
+# ---- batches
+
+
+def batch_of(tickets: int, rows: int = 10, last: int = 10, **given: int) -> tuple[Ledger, Chunk]:
+    ledger = Ledger(**given)
+    return ledger, ledger.add(Q, (tickets - 1) * rows + last, (b'x',), 100 * tickets, tickets, rows)
+
+
+def spans(chunks: list[Chunk]) -> list[tuple[int, int, int, int]]:
+    return [(chunk.serial, chunk.tickets, chunk.skip, chunk.items) for chunk in chunks]
+
+
+def test_a_batch_is_many_tickets() -> None:
+    ledger, batch = batch_of(4, last=3)
+    track = ledger.tracks[Q]
+    assert (states(ledger), track.items_made, track.live_bytes) == ([State.QUEUED] * 4, 33, 400)
+    lease(ledger, batch, worker=1, now=2.0)
+    assert (track.ahead, batch.waiting, ledger.in_hand(1, Q)) == (3, 3, (4, True))
+    check(track, ledger)
+    assert ledger.done(1, Q, 0, 7, 2.0, 4) is batch
+    assert (states(ledger), list(track.seconds), list(track.slots)) == ([State.DONE] * 4, [0.5] * 4, [7] * 4)
+    assert (track.items_done, track.live, track.attempts, ledger.held) == (33, {}, {}, {})
+    check(track, ledger)
+
+
+def test_the_serial_numbers_go_on_after_it() -> None:
+    ledger, _ = batch_of(4)
+    assert ledger.add(Q, 1, (), 0).serial == 4
+
+
+def test_a_queued_batch_is_cut_from_the_front() -> None:
+    ledger, batch = batch_of(4, last=3)
+    front = ledger.cut(batch, 3)
+    assert spans([front, batch]) == [(0, 3, 0, 30), (3, 1, 3, 3)]
+    assert ledger.cut(batch, 5) is batch
+    check(ledger.tracks[Q], ledger)
+
+
+@pytest.mark.parametrize(('serial', 'tickets'), [(0, 1), (0, 3), (2, 1), (2, 2), (4, 1), (1, 4), (0, 5)])
+def test_any_part_of_a_batch_can_be_answered(serial: int, tickets: int) -> None:
+    ledger, batch = batch_of(5)
+    lease(ledger, batch, worker=1)
+    done = ledger.done(1, Q, serial, 0, 1.0, tickets)
+    assert done is not None
+    assert spans([done]) == [(serial, tickets, serial, 10 * tickets)]
+    assert [n for n, state in enumerate(states(ledger)) if state == State.DONE] == [*range(serial, serial + tickets)]
+    check(ledger.tracks[Q], ledger)
+    assert ledger.done(1, Q, serial, 0, 1.0, tickets) is None
+    rest = [n for n in range(5) if not serial <= n < serial + tickets]
+    for n in rest:
+        assert ledger.failed(1, Q, n, 0, 0.1) is not None
+        check(ledger.tracks[Q], ledger)
+    assert ledger.held == {}
+
+
+def test_more_than_the_worker_holds_is_not_answered() -> None:
+    ledger, batch = batch_of(3)
+    other = ledger.add(Q, 1, (), 0)
+    lease(ledger, batch)
+    lease(ledger, other)
+    assert ledger.done(1, Q, 2, 0, 1.0, 2) is None
+    assert ledger.done(1, Q, 0, 0, 1.0, 9) is None
+    assert states(ledger) == [State.LEASED] * 4
+
+
+def test_the_unbegun_part_of_a_batch_goes_back_uncounted() -> None:
+    ledger, batch = batch_of(5)
+    lease(ledger, batch, worker=1)
+    back = ledger.given_back(1, Q, 2, 3)
+    assert back is not None
+    assert (spans([back]), back.attempts, back.begun) == ([(2, 3, 2, 30)], 0, False)
+    assert states(ledger) == [State.LEASED] * 2 + [State.QUEUED] * 3
+    check(ledger.tracks[Q], ledger)
+
+
+def test_who_tells_which_ticket_it_is_at_is_blamed_for_that_alone() -> None:
+    ledger, batch = batch_of(3, crash_retries=0)
+    lease(ledger, batch, worker=1, now=1.0)
+    ledger.begin(1, Q, 1, 5.0)
+    check(ledger.tracks[Q], ledger)
+    again, aside = ledger.died(1, 0, 'signal SIGKILL')
+    assert spans(aside) == [(1, 1, 1, 10)]
+    assert sorted(spans(again)) == [(0, 1, 0, 10), (2, 1, 2, 10)]
+    check(ledger.tracks[Q], ledger)
+
+
+def test_of_a_batch_that_killed_its_worker_each_ticket_goes_on_alone_and_none_is_blamed() -> None:
+    ledger, batch = batch_of(4, last=1, crash_retries=0)
+    lease(ledger, batch, worker=1)
+    again, aside = ledger.died(1, 0, 'signal SIGKILL')
+    assert aside == []
+    assert spans(again) == [(0, 1, 0, 10), (1, 1, 1, 10), (2, 1, 2, 10), (3, 1, 3, 1)]
+    assert [chunk.exits for chunk in again] == [[]] * 4
+    check(ledger.tracks[Q], ledger)
+
+
+def test_a_batch_handed_out_ahead_comes_back_whole() -> None:
+    ledger, batch = batch_of(4)
+    lease(ledger, batch, begun=False)
+    assert ledger.tracks[Q].ahead == 4
+    assert ledger.died(1, 0, 'x') == ([batch], [])
+    assert (batch.attempts, ledger.tracks[Q].ahead) == (0, 0)

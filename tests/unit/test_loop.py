@@ -13,6 +13,7 @@ import pytest
 from eisenmp.errors import PayloadError, RemoteError, StopJob
 from eisenmp.payload import dumps, loads, loads_error
 from eisenmp.wire import ANY_QUEUE, HAS_VALUE, Buffer, Frame, Kind, encode
+from eisenmp.worker.batch import answer_message
 from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.inbox import Lease
 from eisenmp.worker.loop import call_until_done, run_plain, wants_toolbox
@@ -37,6 +38,15 @@ class FakeInbox:
         self.channel = FakeChannel()
         self.frames: deque[Frame] = deque(frame for pieces in frames for frame in frames_of(pieces))
         self.held: dict[int, Lease] = {}
+        self.answers = self.stock = self
+        self.at_work: object = None
+        self.begun: list[object] = []
+
+    def note(self, lease: Lease) -> None:
+        self.channel.send(answer_message(lease.queue, lease.serial, lease.seconds(), lease.value))
+
+    def begin(self, run: object, tickets: int) -> None:
+        self.begun.append(run)
 
     def take(self, queue: int, timeout: float, *answers: list[Buffer]) -> Frame:
         assert queue == ANY_QUEUE
@@ -46,8 +56,8 @@ class FakeInbox:
             return frames_of(encode(Kind.END, queue=queue))[0]
         return self.frames.popleft()
 
-    def hold(self, frame: Frame) -> Lease:
-        lease = self.held[frame.queue] = Lease(frame.queue, frame.serial)
+    def hold(self, queue: int, serial: int, batch: object = None) -> Lease:
+        lease = self.held[queue] = Lease(queue, serial, batch)
         return lease
 
     def let_go(self, queue: int) -> Lease | None:
@@ -213,7 +223,7 @@ def test_it_is_called_until_it_returns_something_falsy() -> None:
 def holding(inbox: FakeInbox, *serials: int) -> None:
     for serial in serials:
         frame = frames_of(chunk(serial, queue=Q + serial))[0]
-        inbox.hold(frame)
+        inbox.hold(frame.queue, frame.serial)
 
 
 def test_what_a_call_still_holds_is_answered_when_it_returns_oldest_first() -> None:

@@ -13,6 +13,7 @@ from eisenmp.constants import OUTPUT_HEADER, STOP_MSG
 from eisenmp.errors import PayloadError
 from eisenmp.payload import dumps, loads, loads_error
 from eisenmp.wire import FOREVER, Buffer, Frame, Kind, encode
+from eisenmp.worker.batch import Batch, answer_message
 from eisenmp.worker.inbox import Lease
 from eisenmp.worker.proxies import OutputProxy, PrintProxy, QueueProxy
 from tests.unit.fakes import frames_of
@@ -31,6 +32,8 @@ class FakeInbox:
         self.waits: list[float] = []
         self.leases: dict[int, Lease] = {}
         self.lying_ahead = 0
+        self.answers = self.stock = self
+        self.opened: deque[tuple[Batch, int]] = deque()
         self.NEXT_LIST: Any = None
 
     def send(self, *messages: list[Buffer]) -> None:
@@ -47,14 +50,30 @@ class FakeInbox:
         self.waits.append(timeout)
         return self.replies.popleft()
 
-    def hold(self, frame: Frame) -> Lease:
-        lease = self.leases[frame.queue] = Lease(frame.queue, frame.serial)
+    def note(self, lease: Lease) -> None:
+        self.send(answer_message(lease.queue, lease.serial, lease.seconds(), lease.value))
+
+    def open(self, batch: Batch) -> None:
+        self.opened.extend([(batch, at) for at in range(batch.tickets)])
+
+    def next_opened(self, number: int) -> tuple[Batch, int] | None:
+        return self.opened.popleft() if self.opened else None
+
+    def keep_result(self, number: int, serial: int, value: tuple[Buffer, ...]) -> bool:
+        lease = self.leases.get(number)
+        if lease is None or lease.serial != serial:
+            return False
+        lease.value = lease.value or value
+        return True
+
+    def hold(self, queue: int, serial: int, batch: object = None) -> Lease:
+        lease = self.leases[queue] = Lease(queue, serial, batch)
         return lease
 
     def let_go(self, number: int) -> Lease | None:
         return self.leases.pop(number, None)
 
-    def ahead(self, number: int) -> int:
+    def count(self, number: int) -> int:
         return self.lying_ahead
 
 

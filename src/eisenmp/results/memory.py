@@ -14,9 +14,9 @@ from typing import Any, overload
 from eisenmp.errors import ResultsError
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import State
-from eisenmp.payload import Payload, loads, loads_error, nbytes
+from eisenmp.payload import Payload, loads_error
 from eisenmp.queues import NamedQueue
-from eisenmp.results.outcome import Closing, Outcome, Record
+from eisenmp.results.outcome import Closing, Form, Outcome, Record
 from eisenmp.results.reader import OutcomeReader, Stream
 
 __all__ = ["QueueResults", "Results"]
@@ -43,6 +43,7 @@ class Results(Mapping[str, "QueueResults"]):
         self._keep = 0
         self.records: dict[int, dict[int, Record]] = {}  # with RESULTS_STORE: all; else failures only
         self._recent: deque[Record] = deque()
+        self._recent_tickets = 0
         self._dropped = 0
         self._streams: list[Stream] = []
 
@@ -113,7 +114,12 @@ class Results(Mapping[str, "QueueResults"]):
                     "or keep all results with RESULTS_STORE = True"
                 )
             if self.store:
-                first = [record for records in self.records.values() for _, record in sorted(records.items())]
+                first = [
+                    record
+                    for records in self.records.values()
+                    for at, record in sorted(records.items())
+                    if at == record.serial
+                ]
             else:
                 first = list(self._recent)
             stream = Stream(ordered=ordered)
@@ -121,6 +127,7 @@ class Results(Mapping[str, "QueueResults"]):
                 stream.give(record)
             self._streams.append(stream)
             self._recent.clear()
+            self._recent_tickets = 0
             return OutcomeReader(self, stream)
 
     # ---- called by the dispatcher, under its lock
@@ -128,9 +135,9 @@ class Results(Mapping[str, "QueueResults"]):
     def record(self, record: Record) -> None:
         """A ticket has its outcome."""
         if self.store or record.error is not None:
-            self.records.setdefault(record.queue, {})[record.serial] = record
+            serials = range(record.serial, record.serial + record.tickets)
+            self.records.setdefault(record.queue, {}).update(dict.fromkeys(serials, record))
         wake = False
-        record.size = nbytes(record.value) if record.value is not None else 0
         for stream in tuple(self._streams):  # a reader that is collected as garbage leaves at any time
             stream.give(record)
             wake = wake or stream.waiting
@@ -138,6 +145,7 @@ class Results(Mapping[str, "QueueResults"]):
             self.cond.notify_all()
         if not self._streams and not self.store:
             self._recent.append(record)
+            self._recent_tickets += record.tickets
             self._trim()
 
     def late_value(self, queue: int, serial: int, slot: int, value: Payload) -> None:
@@ -149,21 +157,25 @@ class Results(Mapping[str, "QueueResults"]):
             record: Record | None = self.records.setdefault(queue, {}).setdefault(serial, Record(queue, serial))
         else:
             record = self._not_read_yet(queue, serial)
-        if record is not None and record.value is None:
-            record.value = value
+        if record is not None:
+            record.put(serial, value, late=True)
 
     def _not_read_yet(self, queue: int, serial: int) -> Record | None:
         """The record of an outcome that some reader has not taken, or that is kept until one comes."""
         for stream in self._streams:
             for record in stream.left():
-                if (record.queue, record.serial) == (queue, serial):
+                if record.queue == queue and 0 <= serial - record.serial < record.tickets:
                     return record
-        return next((r for r in self._recent if (r.queue, r.serial) == (queue, serial)), None)
+        for record in self._recent:
+            if record.queue == queue and 0 <= serial - record.serial < record.tickets:
+                return record
+        return None
 
     def _trim(self) -> None:
-        while len(self._recent) > self._keep:
-            self._recent.popleft()
-            self._dropped += 1
+        while self._recent and self._recent_tickets - self._recent[0].tickets >= self._keep:
+            record = self._recent.popleft()
+            self._recent_tickets -= record.tickets
+            self._dropped += record.tickets
 
     def unread_by(self, queue: int) -> int:
         """Outcomes of a queue that the slowest reader has not taken."""
@@ -188,7 +200,9 @@ class Results(Mapping[str, "QueueResults"]):
         if stream in self._streams:
             self._streams.remove(stream)
             if not self._streams and not self.store:
-                self._recent.extend(stream.left())
+                left = stream.left()
+                self._recent.extend(left)
+                self._recent_tickets += sum([record.tickets for record in left])
                 self._trim()
         stream.detach()
         for queue in stream.given:
@@ -201,31 +215,37 @@ class Results(Mapping[str, "QueueResults"]):
         self.error = error
         self.cond.notify_all()
 
-    def outcome(self, record: Record, *, state: int | None = None) -> Outcome:
-        """Open a record."""
+    def outcomes_of(self, record: Record) -> list[Outcome]:
+        """Open a record: the outcome of each of its tickets."""
+        if record.form != Form.LIST:
+            return [self.outcome(record, at) for at in range(record.serial, record.serial + record.tickets)]
+        return [self._outcome(record, record.serial + n, value, None) for n, value in enumerate(record.values())]
+
+    def outcome(self, record: Record, at: int) -> Outcome:
+        """Open a record for one of its tickets."""
+        if isinstance(record.error, tuple):
+            return self._outcome(record, at, None, loads_error(record.error))
+        if record.error is not None:
+            return self._outcome(record, at, None, record.error)
+        try:
+            return self._outcome(record, at, record.value_at(at), None)
+        except Exception as reason:
+            name = self.table[record.queue].name
+            error = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
+            error.__cause__ = reason
+            return self._outcome(record, at, None, error)
+
+    def _outcome(self, record: Record, at: int, value: Any, error: BaseException | None) -> Outcome:
         track = self.ledger.tracks[record.queue]
-        at = record.serial
-        name = self.table[record.queue].name
-        error = record.error
-        if isinstance(error, tuple):
-            error = loads_error(error)
-        value = None
-        failed_open: BaseException | None = None
-        if record.value is not None and error is None:
-            try:
-                value = loads(record.value)
-            except Exception as reason:
-                failed_open = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
-                failed_open.__cause__ = reason
         return Outcome(
-            queue=name,
+            queue=self.table[record.queue].name,
             ticket=at,
             value=value,
-            error=error or failed_open,
+            error=error,
             attempts=track.attempts.get(at, 1),
             slot=track.slots[at],
             seconds=track.seconds[at],
-            state=State.NAMES[track.states[at] if state is None else state],
+            state=State.NAMES[track.states[at]],
         )
 
 
@@ -252,7 +272,7 @@ class QueueResults(Sequence[Outcome]):
         if not 0 <= at < len(self):
             raise IndexError(f"ticket {at} of queue {self._queue.name!r}; there are {len(self)}")
         record = self._results.records.get(self._queue.number, {}).get(at)
-        return self._results.outcome(record or Record(self._queue.number, at))
+        return self._results.outcome(record or Record(self._queue.number, at), at)
 
     def __repr__(self) -> str:
         return f"<results: {self.summary()}>"

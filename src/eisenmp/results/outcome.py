@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import pickle
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from eisenmp.payload import Payload
+from eisenmp.payload import Payload, dumps, loads, nbytes
 
-__all__ = ["Closing", "Outcome", "Record"]
+__all__ = ["Closing", "Form", "Outcome", "Record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Outcome:
         error: the exception of a failed ticket; ``CrashError`` of one set aside.
         attempts: how often a worker began it.
         slot: ``START_SEQUENCE_NUM`` of the worker that ended it, -1: no worker did.
-        seconds: how long that worker took.
+        seconds: how long that worker took; of tickets that travelled together, their mean.
         state: ``'done'``, ``'failed'``, ``'set aside'``, ``'unread'``; before that ``'queued'``, ``'leased'``.
     """
 
@@ -35,15 +36,78 @@ class Outcome:
     state: str = "done"
 
 
-@dataclass(slots=True)
+class Form:
+    """How the values of a record's tickets lie in its payload."""
+
+    ONE: Final = 0  # the value of the one ticket
+    LIST: Final = 1  # a list: one entry a ticket, or `rows` entries a ticket
+    PICKLES: Final = 2  # a list: the pickled value of each ticket, None where there is none
+
+
+@dataclass(slots=True, eq=False)
 class Record:
-    """The pickled part of an outcome: a value, or an error as bytes or as itself."""
+    """The pickled part of an outcome, or of those of tickets in a row: values, or an error as bytes or as itself."""
 
     queue: int
     serial: int
     value: Payload | None = None
     error: Payload | BaseException | None = None
-    size: int = 0  # bytes of the value, while a reader has not taken it
+    tickets: int = 1
+    form: int = Form.ONE
+    rows: int = 0
+    size: int = field(init=False)  # bytes of the value
+
+    def __post_init__(self) -> None:
+        self.size = nbytes(self.value) if self.value is not None else 0
+
+    def values(self) -> list[Any]:
+        """The value of each ticket. Raises whatever unpickling one of them raises; ``Form.LIST`` holds nothing such."""
+        if self.value is None:
+            return [None] * self.tickets
+        whole = loads(self.value)
+        if self.form == Form.ONE:
+            return [whole]
+        if self.form == Form.PICKLES:
+            return [None if piece is None else loads((piece,)) for piece in whole]
+        rows = self.rows
+        return [whole[at : at + rows] for at in range(0, len(whole), rows)] if rows else list(whole)
+
+    def value_at(self, serial: int) -> Any:
+        """The value of one ticket. Raises whatever unpickling it raises."""
+        if self.form != Form.PICKLES or self.value is None:
+            return self.values()[serial - self.serial]
+        piece = loads(self.value)[serial - self.serial]
+        return None if piece is None else loads((piece,))
+
+    def rest(self, tickets: int) -> Record:
+        """The last so many of its tickets, as a record of their own."""
+        at = (self.tickets - tickets) * (self.rows or 1)
+        value = None if self.value is None else dumps(loads(self.value)[at:])
+        serial = self.serial + self.tickets - tickets
+        return Record(self.queue, serial, value, None, tickets, self.form, self.rows)
+
+    def apart(self) -> list[Record]:
+        """Each of its tickets as a record of its own."""
+        return [self.rest(self.tickets - at).front() for at in range(self.tickets)]
+
+    def front(self) -> Record:
+        """Its first ticket."""
+        if self.value is None or (self.tickets == 1 and self.form == Form.ONE):
+            return Record(self.queue, self.serial)
+        whole = loads(self.value)[: self.rows or 1]
+        if self.form == Form.PICKLES:
+            return Record(self.queue, self.serial, None if whole[0] is None else (whole[0],))
+        return Record(self.queue, self.serial, dumps(whole if self.rows else whole[0]))
+
+    def put(self, serial: int, payload: Payload, *, late: bool = False) -> None:
+        """A value has come by itself: before the answer, or `late`, and then it counts where there is none yet."""
+        if self.form == Form.ONE and self.tickets == 1:
+            self.value = payload if self.value is None or not late else self.value
+            return
+        pieces = [None] * self.tickets if self.value is None else loads(self.value)
+        if pieces[serial - self.serial] is None or not late:
+            pieces[serial - self.serial] = pickle.dumps(loads(payload), 5) if len(payload) > 1 else bytes(payload[0])
+            self.value, self.form = dumps(pieces), Form.PICKLES
 
 
 class Closing(dict[int, Any]):

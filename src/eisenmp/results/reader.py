@@ -20,7 +20,7 @@ class Source(Protocol):
     error: BaseException | None
     on_read: Callable[[int], None]
 
-    def outcome(self, record: Record) -> Outcome: ...
+    def outcomes_of(self, record: Record) -> list[Outcome]: ...
     def detach(self, stream: Stream) -> None: ...
 
 
@@ -47,7 +47,7 @@ class Stream:
     def give(self, record: Record) -> None:
         """One more outcome."""
         queue = record.queue
-        self.given[queue] = self.given.get(queue, 0) + 1
+        self.given[queue] = self.given.get(queue, 0) + record.tickets
         self.given_bytes[queue] = self.given_bytes.get(queue, 0) + record.size
         if not self.ordered:
             self.ready.append(record)
@@ -56,8 +56,9 @@ class Stream:
         early[record.serial] = record
         at = self._next.get(queue, 0)
         while at in early:
-            self.ready.append(early.pop(at))
-            at += 1
+            due = early.pop(at)
+            self.ready.append(due)
+            at += due.tickets
         self._next[queue] = at
 
     def unread(self, queue: int) -> int:
@@ -67,6 +68,12 @@ class Stream:
     def unread_bytes(self, queue: int) -> int:
         """The same in bytes of their values."""
         return self.given_bytes.get(queue, 0) - self.taken_bytes.get(queue, 0)
+
+    def took(self, record: Record) -> None:
+        """The reader is done with all of a record."""
+        queue = record.queue
+        self.taken[queue] = self.taken.get(queue, 0) + record.tickets
+        self.taken_bytes[queue] = self.taken_bytes.get(queue, 0) + record.size
 
     def left(self) -> list[Record]:
         """What the reader has not taken, in the order in which it would get it."""
@@ -92,22 +99,37 @@ class OutcomeReader(Iterator[Outcome]):
     def __init__(self, results: Source, stream: Stream) -> None:
         self._results = results
         self._stream = stream
+        self._opened: deque[Outcome] = deque()  # of the record that was taken last
+        self._record: Record
 
     def __iter__(self) -> OutcomeReader:
         return self
 
     def __next__(self) -> Outcome:
-        stream = self._stream
+        if not self._opened:
+            self._record = self.next_record()
+            self._opened.extend(self._results.outcomes_of(self._record))
+        outcome = self._opened.popleft()
+        if not self._opened:
+            self.took(self._record)
+        return outcome
+
+    def next_record(self) -> Record:
+        """The next outcomes as they came; say :meth:`took` when they are read. For readers that open them themselves.
+
+        Raises:
+            StopIteration: no more will come.
+        """
         while True:
             try:
-                record = stream.ready.popleft()
-                break
+                return self._stream.ready.popleft()
             except IndexError:
                 self._wait()
-        stream.taken[record.queue] = stream.taken.get(record.queue, 0) + 1
-        stream.taken_bytes[record.queue] = stream.taken_bytes.get(record.queue, 0) + record.size
+
+    def took(self, record: Record) -> None:
+        """All of a record is read: the feeders may go on."""
+        self._stream.took(record)
         self._results.on_read(record.queue)
-        return self._results.outcome(record)
 
     def _wait(self) -> None:
         """Sleep until an outcome is there.
@@ -135,8 +157,11 @@ class OutcomeReader(Iterator[Outcome]):
                 stream.waiting = False
 
     def close(self) -> None:
-        """Read no further."""
+        """Read no further. What was not read is kept for the next reader, as far as the window goes."""
         with self._results.cond:
+            if self._opened and self._stream.attached:
+                self._stream.ready.appendleft(self._record.rest(len(self._opened)))
+                self._opened.clear()
             self._results.detach(self._stream)
 
     def __enter__(self) -> OutcomeReader:

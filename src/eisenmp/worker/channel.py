@@ -39,16 +39,17 @@ class WorkerChannel:
         self._on_frame = on_frame
         self._shared_process = shared_process
         self.cond = threading.Condition()
+        self.noted: Callable[[], list[list[Buffer]]] = list  # what waits to go with the next message, ahead of it
         self._sending = threading.Lock()
         self._reading = False
         self._decoder = Decoder(1, Kind.LAST_TO_WORKER)
 
     def send(self, *messages: list[Buffer]) -> None:
         """Send messages in one go, in order."""
-        pieces = [memoryview(p).cast("B") for message in messages for p in message if len(p)]
         try:
             with self._sending:
-                self._send(pieces)
+                noted = self.noted()
+                self._send([memoryview(p).cast("B") for message in (*noted, *messages) for p in message if len(p)])
         except OSError:
             self._lost()
 

@@ -1,7 +1,6 @@
-"""What a worker process holds at a time: replies it waits for, chunks handed out ahead, leases, tools.
+"""What a worker process holds at a time: replies it waits for, leases, answers that wait for company, tools.
 
-All of it changes under the channel's condition. A chunk that was handed out ahead and not begun within some
-milliseconds is given back: a worker that settles into one long call must not sit on work that others could do.
+All of it changes under the channel's condition. Chunks that lie here are the stock's (worker/stock.py).
 """
 
 from __future__ import annotations
@@ -10,26 +9,27 @@ import threading
 import time
 from collections import deque
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 from eisenmp.payload import dumps, loads
-from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind, encode
+from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, PICKLED, Buffer, Frame, Kind, encode
+from eisenmp.worker.batch import answer_message
 from eisenmp.worker.channel import WorkerChannel
+from eisenmp.worker.stock import Stock
 
-__all__ = ["Inbox", "Lease"]
-
-_PATIENCE: Final = 0.02  # seconds that a chunk may wait here for its turn
-_PARK_AFTER: Final = 50  # idle rounds after which the giving-back thread goes to sleep for good
+__all__ = ["Inbox", "Lease", "put_message"]
 
 
 class Lease:
-    """A ticket that a thread of this worker holds."""
+    """A ticket that a thread of this worker holds. ``value``: its result so far; the first one counts."""
 
-    __slots__ = ("begun", "queue", "serial")
+    __slots__ = ("batch", "begun", "queue", "serial", "value")
 
-    def __init__(self, queue: int, serial: int) -> None:
+    def __init__(self, queue: int, serial: int, batch: object = None) -> None:
         self.queue = queue
         self.serial = serial
+        self.batch = batch  # that it came in; None: it came alone
+        self.value: tuple[Buffer, ...] = ()
         self.begun = time.perf_counter()
 
     def seconds(self) -> float:
@@ -37,34 +37,92 @@ class Lease:
         return time.perf_counter() - self.begun
 
 
-class Inbox:
-    """Requests and their replies, leases by thread, chunks handed out ahead.
+class Answers:
+    """Answers to short chunks wait here for their neighbours' and go in one message with the next one that is sent."""
 
-    `plain` workers take chunks of any queue, so what is handed out ahead lies in one buffer; classic ones ask a queue.
-    """
+    def __init__(self) -> None:
+        self._noted: deque[tuple[Lease, float]] = deque()
+
+    def note(self, lease: Lease) -> None:
+        """The ticket is answered."""
+        self._noted.append((lease, lease.seconds()))
+
+    def first(self) -> Lease | None:
+        """What has waited longest."""
+        try:
+            return self._noted[0][0]
+        except IndexError:
+            return None
+
+    def messages(self) -> list[list[Buffer]]:
+        """All that was noted, and forget it."""
+        messages: list[list[Buffer]] = []
+        row: list[tuple[Lease, float]] = []
+        while self._noted:
+            lease, seconds = self._noted.popleft()
+            if len(lease.value) > 1 or (row and not _follows(row[-1][0], lease)):
+                messages += _answer(row)
+                row = []
+            row.append((lease, seconds))
+            if len(lease.value) > 1:
+                messages += _answer(row)
+                row = []
+        return messages + _answer(row)
+
+
+def _follows(one: Lease, other: Lease) -> bool:
+    return one.batch is not None and one.batch is other.batch and one.serial + 1 == other.serial
+
+
+def _answer(row: list[tuple[Lease, float]]) -> list[list[Buffer]]:
+    if not row:
+        return []
+    lease, seconds = row[0]
+    if len(row) == 1:
+        return [answer_message(lease.queue, lease.serial, seconds, lease.value)]
+    pieces = [bytes(one.value[0]) if one.value else None for one, _ in row]
+    value = dumps(pieces) if any(pieces) else ()
+    return [
+        encode(
+            Kind.ANSWER,
+            value,
+            queue=lease.queue,
+            serial=lease.serial,
+            number=sum([each for _, each in row]),
+            flags=HAS_VALUE | PICKLED if value else PICKLED,
+            tickets=len(row),
+        )
+    ]
+
+
+class Inbox:
+    """Requests and their replies, leases by thread. `plain`: see :class:`eisenmp.worker.stock.Stock`."""
 
     def __init__(self, toolbox: Any, *, plain: bool) -> None:
         self.toolbox = toolbox
         self.plain = plain
-        self.channel: WorkerChannel  # set right after it is made: each needs the other
+        self.answers = Answers()
+        self.stock = Stock(plain=plain, noted=self.answers.first)
+        self.channel: WorkerChannel  # see connect
         self.tools: deque[Frame] = deque()
         self.tools_seen = 0
         self.shares_seen = 0
         self.on_queue: Any = None  # called with the row of a queue made after the start
-        self._ahead: dict[int, deque[Frame]] = {}
         self._replies: dict[int, Frame] = {}
-        self._refusing: set[int] = set()  # queues whose chunks were given back: until the next request, no more ahead
         self._requests = count(1)
         self._leases: dict[int, dict[int, Lease]] = {}  # thread -> queue -> lease
-        self._giving = False
-        self._closed = False
-        self._parked = threading.Event()
+        self._results = threading.Lock()  # between a result that is put and the answer that ends its lease
+
+    def connect(self, channel: WorkerChannel) -> None:
+        """Use this channel: each needs the other."""
+        self.channel = self.stock.channel = channel
+        channel.noted = self.answers.messages
 
     def on_frame(self, frame: Frame) -> None:
         """Take in one message from the manager; runs under the channel's condition."""
         kind = frame.kind
         if kind == Kind.CHUNK and not frame.number:
-            self._keep(frame)
+            self.stock.keep(frame)
         elif kind == Kind.SHARE:
             name, whole = loads(frame.payload)
             self.toolbox.set_shared(name, loads(whole))
@@ -86,41 +144,45 @@ class Inbox:
     def take(self, queue: int, timeout: float, *answers: list[Buffer]) -> Frame:
         """Send `answers` and get the next entry of a queue (or of any): CHUNK, MESSAGE, END or EMPTY."""
         while True:
-            frame = self._take_ahead(queue)
+            frame = self.stock.take(queue)
             if frame is not None:
-                self.channel.send(*answers, encode(Kind.TAKEN, queue=frame.queue, serial=frame.serial))
+                taken = encode(Kind.TAKEN, queue=frame.queue, serial=frame.serial, tickets=frame.tickets)
+                self.channel.send(*answers, taken)
                 return frame
             request = next(self._requests)
             self.channel.send(*answers, encode(Kind.GET, queue=queue, serial=request, number=timeout))
             answers = ()
             reply = self._reply(request)
-            self._refusing.discard(queue)
+            self.stock.asked(queue)
             if reply.kind != Kind.AHEAD:
                 return reply
 
-    def _take_ahead(self, queue: int) -> Frame | None:
-        with self.channel.cond:
-            waiting = self._ahead.get(queue)
-            return waiting.popleft() if waiting else None
-
-    def ahead(self, queue: int) -> int:
-        """How many chunks of the queue lie here, handed out ahead."""
-        return len(self._ahead.get(queue, ()))
-
-    def hold(self, frame: Frame) -> Lease:
+    def hold(self, queue: int, serial: int, batch: object = None) -> Lease:
         """This thread has taken a chunk: it holds the ticket until it asks the same queue again, or returns."""
-        lease = Lease(frame.queue, frame.serial)
-        self._leases.setdefault(threading.get_ident(), {})[frame.queue] = lease
+        lease = Lease(queue, serial, batch)
+        self._leases.setdefault(threading.get_ident(), {})[queue] = lease
         return lease
 
     def let_go(self, queue: int) -> Lease | None:
         """The lease of this thread on that queue is over."""
-        return self._leases.get(threading.get_ident(), {}).pop(queue, None)
+        with self._results:
+            return self._leases.get(threading.get_ident(), {}).pop(queue, None)
 
     def let_go_all(self) -> list[Lease]:
         """All leases of this thread are over, oldest first."""
-        leases = self._leases.pop(threading.get_ident(), {})
+        with self._results:
+            leases = self._leases.pop(threading.get_ident(), {})
         return sorted(leases.values(), key=lambda lease: lease.begun)
+
+    def keep_result(self, queue: int, serial: int, value: tuple[Buffer, ...]) -> bool:
+        """The result of a ticket, for its answer. False: no thread of this worker holds the ticket now."""
+        with self._results:
+            for leases in self._leases.values():
+                lease = leases.get(queue)
+                if lease is not None and lease.serial == serial:
+                    lease.value = lease.value or value
+                    return True
+        return False
 
     def newest(self) -> Lease | None:
         """The lease that this thread took last and still holds."""
@@ -144,54 +206,12 @@ class Inbox:
             return self.tools.popleft() if self.tools else None
 
     def close(self) -> None:
-        """The worker is done: its helping thread ends."""
-        with self.channel.cond:
-            self._closed = True
-            self._parked.set()
+        """The worker is done."""
+        self.stock.close()
 
     def _reply(self, request: int) -> Frame:
         self.channel.wait_for(lambda: request in self._replies)
         return self._replies.pop(request)
-
-    def _keep(self, frame: Frame) -> None:
-        queue = ANY_QUEUE if self.plain else frame.queue
-        if queue in self._refusing:  # it has crossed what was given back, which comes before it
-            self.channel.send(_give_back_message(frame))
-            return
-        self._ahead.setdefault(queue, deque()).append(frame)
-        if not self._giving:
-            self._giving = True
-            threading.Thread(target=self._give_back, name="eisenmp-give-back", daemon=True).start()
-        elif not self._parked.is_set():
-            self._parked.set()
-
-    def _give_back(self) -> None:
-        """Return what has lain here for too long; sleeps for good while nothing is handed out ahead."""
-        seen: dict[int, Frame] = {}
-        idle = 0
-        self._parked.set()
-        while True:
-            time.sleep(_PATIENCE)
-            with self.channel.cond:
-                stale = [queue for queue, frames in self._ahead.items() if frames and seen.get(queue) is frames[0]]
-                for queue in stale:
-                    # sent before anybody here can ask again: the request must not overtake it
-                    self.channel.send(*[_give_back_message(frame) for frame in self._ahead[queue]])
-                    self._ahead[queue].clear()
-                    self._refusing.add(queue)
-                seen = {queue: frames[0] for queue, frames in self._ahead.items() if frames}
-                idle = 0 if seen or stale else idle + 1
-                if idle > _PARK_AFTER:
-                    self._parked.clear()
-            if idle > _PARK_AFTER:
-                self._parked.wait()
-                idle = 0
-            if self._closed:
-                return
-
-
-def _give_back_message(frame: Frame) -> list[Buffer]:
-    return encode(Kind.GIVE_BACK, queue=frame.queue, serial=frame.serial)
 
 
 def put_message(queue: int, obj: Any) -> list[Buffer]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from eisenmp.errors import PayloadError, StopJob
-from eisenmp.payload import dumps, dumps_error, loads
-from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind, encode
+from eisenmp.errors import StopJob
+from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind
+from eisenmp.worker.batch import Run, failed_message
 from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.inbox import Inbox, Lease
-from eisenmp.worker.proxies import answer_message
 from eisenmp.worker.toolbox import Toolbox
 
 __all__ = ["call_until_done", "run_plain", "wants_toolbox"]
@@ -32,15 +31,17 @@ def call_until_done(inbox: Inbox, toolbox: Toolbox, entry: Callable[[Toolbox], A
             raise
         except BaseException as error:
             held = inbox.let_go_all()
-            inbox.channel.send(*[_failed(lease, error) for lease in held] or [_failed(None, error)])
+            inbox.channel.send(*[_failed(lease, error) for lease in held] or [failed_message(error)])
             loose = 0 if held else loose + 1
             if loose >= _CALL_FAILURES:
                 return
             continue
         loose = 0
-        answers = [answer_message(lease.queue, lease.serial, lease.seconds()) for lease in inbox.let_go_all()]
-        if answers:
-            inbox.channel.send(*answers)
+        leases = inbox.let_go_all()
+        for lease in leases:
+            inbox.answers.note(lease)
+        if not again or any(lease.batch is None for lease in leases):
+            inbox.channel.send()
         if not again:
             return
 
@@ -61,43 +62,31 @@ def run_plain(inbox: Inbox, toolbox: Toolbox, entry: Callable[..., Any], *, per_
         frame = inbox.take(ANY_QUEUE, FOREVER, *answers)
         if frame.kind == Kind.END:
             return
-        answers = [_run_chunk(inbox, toolbox, frame, call, per_item=per_item)]
+        answers = _run(inbox, toolbox, frame, call, per_item=per_item)
 
 
-def _run_chunk(
+def _run(
     inbox: Inbox, toolbox: Toolbox, frame: Frame, call: Callable[[Any], Any], *, per_item: bool
-) -> list[Buffer]:
-    """One chunk: the message that answers its ticket."""
-    lease = inbox.hold(frame)
+) -> list[list[Buffer]]:
+    """One chunk or batch: the messages that answer its tickets."""
+    lease = inbox.hold(frame.queue, frame.serial)
+
+    def at(serial: int, rows: Any) -> None:
+        lease.serial = serial
+        toolbox.NEXT_LIST = rows
+
+    run = Run(frame, call, per_item=per_item, at=at, stop_job=toolbox.stop_job)
+    if frame.tickets > 1:
+        inbox.stock.begin(run, frame.tickets)
     try:
-        rows = toolbox.NEXT_LIST = _unpack(frame)
-        try:
-            result = [call(item) for item in rows] if per_item else call(rows)
-        except StopJob as stop:
-            toolbox.stop_job(stop.value)  # may raise in its turn: an answer that cannot be pickled
-            result = None
-        value = dumps(result)
-    except Disconnected:
-        raise
-    except BaseException as error:
-        return _failed(lease, error)
+        return run.work()
     finally:
+        inbox.stock.at_work = None
         inbox.let_go(frame.queue)
-    return answer_message(frame.queue, frame.serial, lease.seconds(), value)
 
 
-def _unpack(frame: Frame) -> list[Any]:
-    try:
-        rows: list[Any] = loads(frame.payload)
-    except Exception as error:
-        raise PayloadError(f"the items cannot be unpickled in the worker: {type(error).__name__}: {error}") from error
-    return rows
-
-
-def _failed(lease: Lease | None, error: BaseException) -> list[Buffer]:
-    if lease is None:
-        return encode(Kind.FAILED, dumps_error(error), queue=ANY_QUEUE)
-    return encode(Kind.FAILED, dumps_error(error), queue=lease.queue, serial=lease.serial, number=lease.seconds())
+def _failed(lease: Lease, error: BaseException) -> list[Buffer]:
+    return failed_message(error, lease.queue, lease.serial, lease.seconds())
 
 
 def _bind(entry: Callable[..., Any], toolbox: Toolbox) -> Callable[[Any], Any]:

@@ -94,7 +94,8 @@ def _work(sock: socket.socket, setup: Mapping[str, Any], *, shared_process: bool
     plain = setup["call"] != "toolbox"
     inbox = Inbox(toolbox, plain=plain)
     inbox.on_queue = toolbox.add_queue
-    channel = inbox.channel = WorkerChannel(sock, inbox.on_frame, shared_process=shared_process)
+    channel = WorkerChannel(sock, inbox.on_frame, shared_process=shared_process)
+    inbox.connect(channel)
     streams: tuple[LineStream, ...] = ()
     if not shared_process:
         channel.watch_manager()

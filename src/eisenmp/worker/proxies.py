@@ -9,21 +9,15 @@ import queue
 from typing import Any, Final
 
 from eisenmp.constants import STOP_MSG, closing_header, parse_header, ticket_header
-from eisenmp.errors import PayloadError
-from eisenmp.payload import dumps, dumps_error, loads
-from eisenmp.wire import FOREVER, HAS_VALUE, Buffer, Frame, Kind, encode
+from eisenmp.payload import dumps, loads
+from eisenmp.wire import FOREVER, Frame, Kind, encode
+from eisenmp.worker.batch import Batch, failed_message, items_error
 from eisenmp.worker.inbox import Inbox, put_message
 
-__all__ = ["OutputProxy", "PrintProxy", "QueueProxy", "ToolsProxy", "answer_message"]
+__all__ = ["OutputProxy", "PrintProxy", "QueueProxy", "ToolsProxy"]
 
 _NEWS: Final = 0.005  # seconds that empty() and get_nowait() wait for news, so that old polling loops sleep
 _NEWS_MOST: Final = 0.05  # the same after many looks in a row at a queue that stays empty
-
-
-def answer_message(queue_number: int, serial: int, seconds: float, value: tuple[Buffer, ...] = ()) -> list[Buffer]:
-    """The answer to a ticket, with its result where one goes along."""
-    flags = HAS_VALUE if value else 0
-    return encode(Kind.ANSWER, value, queue=queue_number, serial=serial, number=seconds, flags=flags)
 
 
 class QueueProxy:
@@ -49,49 +43,49 @@ class QueueProxy:
             queue.Empty: nothing came within `timeout` seconds, or at once with ``block=False``.
         """
         wait = self._wait(block, timeout)
-        answers = []
-        lease = self._inbox.let_go(self._number)
+        inbox = self._inbox
+        lease = inbox.let_go(self._number)
         if lease is not None:
-            answers.append(answer_message(lease.queue, lease.serial, lease.seconds()))
+            inbox.answers.note(lease)
         while True:
-            frame = self._inbox.take(self._number, wait, *answers)
-            answers.clear()
+            opened = inbox.stock.next_opened(self._number)
+            if opened is not None:
+                rows = self._unpack(*opened)
+                if rows is None:
+                    continue
+                break
+            frame = inbox.take(self._number, wait)
             if frame.kind == Kind.EMPTY:
                 raise queue.Empty
             self._empty_looks = 0
+            if frame.kind == Kind.MESSAGE:
+                return loads(frame.payload)
             if frame.kind == Kind.END:
                 rows = [closing_header(self.name), STOP_MSG]
-            elif frame.kind == Kind.MESSAGE:
-                return loads(frame.payload)
-            else:
-                chunk = self._unpack(frame, answers)
-                if chunk is None:
-                    continue
-                rows = chunk
-            self._inbox.toolbox.NEXT_LIST = rows
-            return rows
+                break
+            self._open(frame)
+        inbox.toolbox.NEXT_LIST = rows
+        return rows
 
-    def _unpack(self, frame: Frame, answers: list[list[Buffer]]) -> list[Any] | None:
-        """The rows of a chunk; a chunk that does not unpickle fails its own ticket and nothing else."""
-        lease = self._inbox.hold(frame)
+    def _open(self, frame: Frame) -> None:
+        """Lay out the tickets of a chunk; one that does not unpickle fails its own tickets and nothing else."""
         try:
-            rows: list[Any] = loads(frame.payload)
+            self._inbox.stock.open(Batch(frame))
+        except Exception as error:
+            wrong = items_error(error)
+            serials = range(frame.serial, frame.serial + (frame.tickets or 1))
+            self._inbox.channel.send(*[failed_message(wrong, frame.queue, serial) for serial in serials])
+
+    def _unpack(self, batch: Batch, at: int) -> list[Any] | None:
+        """The rows of one ticket, with its header; None: they do not unpickle."""
+        serial = batch.serial + at
+        self._inbox.hold(batch.queue, serial, batch if batch.tickets > 1 else None)
+        try:
+            return [ticket_header(self.name, serial), *batch.items(at)]
         except Exception as error:
             self._inbox.let_go(self._number)
-            wrong = PayloadError(f"the items cannot be unpickled in the worker: {type(error).__name__}: {error}")
-            wrong.__cause__ = error
-            answers.append(
-                encode(
-                    Kind.FAILED,
-                    dumps_error(wrong),
-                    queue=lease.queue,
-                    serial=lease.serial,
-                    number=lease.seconds(),
-                )
-            )
+            self._inbox.channel.send(failed_message(items_error(error), batch.queue, serial))
             return None
-        rows.insert(0, ticket_header(self.name, frame.serial))
-        return rows
 
     def get_nowait(self) -> Any:
         """``get(block=False)``."""
@@ -117,11 +111,11 @@ class QueueProxy:
 
     def qsize(self) -> int:
         """How many objects and chunks are queued, those handed out ahead to this worker included."""
-        return int(self._inbox.ask(Kind.ASK, self._number, 0.0).number) + self._inbox.ahead(self._number)
+        return int(self._inbox.ask(Kind.ASK, self._number, 0.0).number) + self._inbox.stock.count(self._number)
 
     def empty(self) -> bool:
         """Whether a ``get`` would wait. Waits some milliseconds for news first, so that polling it costs little."""
-        if self._inbox.ahead(self._number):
+        if self._inbox.stock.count(self._number):
             return False
         reply = self._inbox.ask(Kind.ASK, self._number, self._patience())
         if reply.number or reply.flags:
@@ -160,8 +154,11 @@ class OutputProxy(QueueProxy):
             return
         name, serial = parsed
         result = obj[1] if len(obj) == 2 else list(obj[1:])
-        kind = Kind.CLOSING if serial is None else Kind.RESULT
-        self._inbox.channel.send(encode(kind, dumps(result), queue=self._numbers[name], serial=serial or 0))
+        number, value = self._numbers[name], dumps(result)
+        if serial is None:
+            self._inbox.channel.send(encode(Kind.CLOSING, value, queue=number))
+        elif not self._inbox.keep_result(number, serial, value):  # it was answered before
+            self._inbox.channel.send(encode(Kind.RESULT, value, queue=number, serial=serial))
 
 
 class PrintProxy(QueueProxy):

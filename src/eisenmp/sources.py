@@ -1,0 +1,114 @@
+"""What a feeder reads from: an iterator, or something that is cut by slices, so that workers make the items themselves.
+
+Cut by slices: ranges, search spaces (:mod:`eisenmp.spaces`), lists, tuples, texts, bytes, memory-mapped files, numpy
+arrays, Arrow tables and arrays. Anything else is iterated.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
+from typing import Any, Final
+
+__all__ = ["Items", "Slices", "Source", "is_sliceable", "size_of", "source_of"]
+
+_SLICED: Final = (range, list, tuple, str, bytes, bytearray, array, mmap.mmap)
+_MARK: Final = "__eisenmp_slices__"  # a class of which slices are small and lazy says so by this attribute
+
+
+class Items:
+    """An iterator.
+
+    ``own_pickle``: items of several chunks must not share a pickle, unless they are plain data.
+    """
+
+    own_pickle = True
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self._iterator = iterator
+        self._rows: list[Any] = []
+
+    def read(self, count: int) -> None:
+        """Take the next items, to be had by :meth:`part` or :meth:`rest`. ``extend`` keeps what came before an error.
+
+        While it waits for the iterator, another thread may take what has come so far.
+        """
+        self._rows.extend(islice(self._iterator, count))
+
+    def part(self, multiple: int) -> list[Any]:
+        """What has come so far, a multiple of so many items."""
+        count = len(self._rows) // multiple * multiple
+        part = self._rows[:count]
+        del self._rows[:count]
+        return part
+
+    def rest(self) -> list[Any]:
+        """All that was read."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def count(self) -> int:
+        """How many have been read and not taken."""
+        return len(self._rows)
+
+    def item(self, at: int) -> Any:
+        """One of them."""
+        return self._rows[at]
+
+
+class Slices:
+    """Something that is cut by slices. See :class:`Items`."""
+
+    def __init__(self, whole: Any) -> None:
+        self.own_pickle = isinstance(whole, list | tuple)
+        self._whole = whole
+        self._start = 0
+        self._stop = 0
+
+    def read(self, count: int) -> None:
+        size = size_of(self._whole) or 0  # now: a list may grow while it is fed
+        self._stop = min(self._stop + count, max(self._start, size))
+
+    def part(self, multiple: int) -> Any:
+        return ()  # reading takes no time, so nothing waits
+
+    def rest(self) -> Any:
+        rows = self._whole[self._start : self._stop]
+        self._start = self._stop
+        return rows
+
+    def count(self) -> int:
+        return self._stop - self._start
+
+    def item(self, at: int) -> Any:
+        return self._whole[self._start + at]
+
+
+Source = Items | Slices
+
+
+def is_sliceable(whole: Any) -> bool:
+    """Whether it is cut by slices."""
+    if type(whole) in _SLICED or getattr(type(whole), _MARK, False):
+        return True
+    numpy, arrow = sys.modules.get("numpy"), sys.modules.get("pyarrow")
+    if numpy is not None and isinstance(whole, numpy.ndarray):
+        return bool(whole.ndim)
+    if arrow is not None:
+        return isinstance(whole, arrow.Table | arrow.RecordBatch | arrow.Array | arrow.ChunkedArray)
+    return False
+
+
+def size_of(iterable: Any) -> int | None:
+    """How many items it has, where that can be told. A search space may be too large for ``len``."""
+    if hasattr(type(iterable), _MARK):
+        return int(iterable.size)
+    return len(iterable) if isinstance(iterable, Sized) else None
+
+
+def source_of(iterable: Iterable[Any]) -> Source:
+    """How to read it. Raises TypeError when it cannot be iterated."""
+    return Slices(iterable) if is_sliceable(iterable) else Items(iter(iterable))

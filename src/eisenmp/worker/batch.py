@@ -1,0 +1,255 @@
+"""Chunks as they arrive in a worker: one ticket, or a batch of tickets in a row."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Final
+
+from eisenmp.errors import PayloadError, StopJob
+from eisenmp.payload import dumps, dumps_error, dumps_plain, loads
+from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, Buffer, Frame, Kind, encode
+from eisenmp.worker.channel import Disconnected
+
+__all__ = ["Batch", "Run", "answer_message", "failed_message", "items_error"]
+
+_PARTS: Final = 16  # a batch is worked through in so many parts; what is not begun yet can be given back
+
+
+class Batch:
+    """The items of the tickets of one CHUNK message.
+
+    Raises:
+        Exception: whatever unpickling raises.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self.queue = frame.queue
+        self.serial = frame.serial
+        self.tickets = frame.tickets or 1
+        self.rows = frame.rows  # items a ticket, where all lie in one sequence; else 0
+        self.nested = bool(frame.flags & PICKLED)
+        self._skip = frame.skip
+        self._whole = loads(frame.payload)
+
+    @property
+    def flat(self) -> bool:
+        """All items lie in one sequence."""
+        return self.rows > 0 and not self.nested
+
+    def items(self, at: int, tickets: int = 1) -> Any:
+        """The items of one ticket, or of several of a flat batch, counted from the first."""
+        if self.nested:
+            return loads((self._whole[self._skip + at],))
+        if not self.rows:
+            return self._whole
+        return self._whole[(self._skip + at) * self.rows : (self._skip + at + tickets) * self.rows]
+
+
+class Run:
+    """A chunk or a batch that a plain worker is at.
+
+    Args:
+        frame: what came.
+        call: the user's function of a chunk, or of an item.
+        per_item: which of both.
+        at: called with the serial of each ticket that is begun.
+        stop_job: called with the value of a StopJob that the function raises.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        call: Callable[[Any], Any],
+        *,
+        per_item: bool,
+        at: Callable[[int, Any], None],
+        stop_job: Callable[[Any], None],
+    ) -> None:
+        self.queue = frame.queue
+        self._frame = frame
+        self._call = call
+        self._per_item = per_item
+        self._at = at
+        self._stop_job = stop_job
+        tickets = frame.tickets or 1
+        part = max(1, tickets // _PARTS)
+        self._parts = deque([(at, min(part, tickets - at)) for at in range(0, tickets, part)])
+        self._end = tickets  # what lies beyond was given back
+        self._results: list[Any] = []
+        self._first = 0  # ticket of the first of the results, counted within the batch
+        self._unit = 1  # results a ticket
+        self._out: list[list[Buffer]] = []
+        self._lock = Lock()  # between the thread that works and the one that calls hurry()
+        self._since = time.perf_counter()
+
+    def work(self) -> list[list[Buffer]]:
+        """Work through it; return the messages that answer its tickets."""
+        try:
+            batch = Batch(self._frame)
+        except Disconnected:
+            raise
+        except BaseException as error:
+            wrong = items_error(error)
+            return [self._failed(at, wrong) for at in range(self._end)]
+        if self._per_item and batch.flat:
+            self._unit = batch.rows
+        while self._parts:
+            try:
+                at, tickets = self._parts.popleft()
+            except IndexError:  # given back just now
+                break
+            self._work_part(batch, at, at + tickets)
+        with self._lock:
+            self._flush(-(-len(self._results) // self._unit))
+            return self._out
+
+    def _work_part(self, batch: Batch, at: int, end: int) -> None:
+        try:
+            if self._unit > 1 or (self._per_item and batch.flat):
+                rows = batch.items(at, end - at)
+                self._at(batch.serial + at, rows)
+                self._results.extend(map(self._call, rows))
+                return
+            for one in range(at, end):
+                self._results.append(self._work_one(batch, one))
+        except Disconnected:
+            raise
+        except BaseException as error:
+            self._part_failed(error, end)
+
+    def _work_one(self, batch: Batch, at: int) -> Any:
+        try:
+            rows = _as_rows(batch.items(at))
+        except Exception as error:
+            raise items_error(error) from error
+        self._at(batch.serial + at, rows)
+        return [self._call(item) for item in rows] if self._per_item else self._call(rows)
+
+    def _part_failed(self, error: BaseException, end: int) -> None:
+        """The ticket that follows the complete ones has failed; its neighbours have not."""
+        with self._lock:
+            self._flush(len(self._results) // self._unit)
+            self._results.clear()
+            at, self._first = self._first, self._first + 1
+            if isinstance(error, StopJob):
+                self._stop(error, at, end)
+                return
+            self._out.append(self._failed(at, error))
+            if at + 1 < end:
+                self._parts.appendleft((at + 1, end - at - 1))
+
+    def _stop(self, stop: StopJob, at: int, end: int) -> None:
+        """First hit: the ticket is done, no other one is begun."""
+        try:
+            self._stop_job(stop.value)
+        except Exception as error:  # an answer that cannot be pickled
+            self._out.append(self._failed(at, error))
+        else:
+            serial = self._frame.serial + at
+            self._out.append(answer_message(self.queue, serial, self._seconds(), dumps(None)))
+        self._parts.clear()
+        self._give_back(at + 1)
+
+    def hurry(self) -> list[list[Buffer]]:
+        """It takes long: what answers the tickets that are done, gives back those not begun, names the one at work.
+
+        From any thread.
+        """
+        with self._lock:
+            start = self._end
+            while self._parts:
+                try:
+                    start = self._parts.pop()[0]
+                except IndexError:
+                    break
+            self._give_back(start)
+            self._flush(len(self._results) // self._unit)
+            if self._end > 1 and self._first < self._end:
+                serial = self._frame.serial + self._first
+                tickets = self._end - self._first
+                self._out.append(encode(Kind.TAKEN, queue=self.queue, serial=serial, tickets=tickets))
+            out, self._out = self._out, []
+            return out
+
+    def _give_back(self, start: int) -> None:
+        if start < self._end:
+            serial, tickets = self._frame.serial + start, self._end - start
+            self._out.append(encode(Kind.GIVE_BACK, queue=self.queue, serial=serial, tickets=tickets))
+            self._end = start
+
+    # ---- answers
+
+    def _flush(self, tickets: int) -> None:
+        """Answer the first so many tickets whose results lie here."""
+        if not tickets:
+            return
+        results = self._results[: tickets * self._unit]
+        del self._results[: tickets * self._unit]
+        first, self._first = self._first, self._first + tickets
+        seconds = self._seconds()
+        if tickets == 1:
+            self._out.append(self._answer_one(first, seconds, results))
+            return
+        body = dumps_plain(results)
+        if body is None:
+            per = seconds / tickets
+            for at in range(tickets):
+                self._out.append(self._answer_one(first + at, per, results[at * self._unit : (at + 1) * self._unit]))
+            return
+        self._out.append(
+            encode(
+                Kind.ANSWER,
+                (body,),
+                queue=self.queue,
+                serial=self._frame.serial + first,
+                number=seconds,
+                flags=HAS_VALUE | LISTED,
+                tickets=tickets,
+                rows=self._unit if self._is_flat else 0,
+            )
+        )
+
+    @property
+    def _is_flat(self) -> bool:
+        return self._per_item and self._frame.rows > 0 and not self._frame.flags & PICKLED
+
+    def _answer_one(self, at: int, seconds: float, results: list[Any]) -> list[Buffer]:
+        try:
+            value = dumps(results if self._is_flat else results[0])
+        except Exception as error:
+            return self._failed(at, error)
+        return answer_message(self.queue, self._frame.serial + at, seconds, value)
+
+    def _failed(self, at: int, error: BaseException) -> list[Buffer]:
+        return failed_message(error, self.queue, self._frame.serial + at, self._seconds())
+
+    def _seconds(self) -> float:
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        return seconds
+
+
+def answer_message(queue: int, serial: int, seconds: float, value: tuple[Buffer, ...] = ()) -> list[Buffer]:
+    """The answer to a ticket, with its result where one goes along."""
+    flags = HAS_VALUE if value else 0
+    return encode(Kind.ANSWER, value, queue=queue, serial=serial, number=seconds, flags=flags)
+
+
+def failed_message(error: BaseException, queue: int = ANY_QUEUE, serial: int = 0, seconds: float = 0.0) -> list[Buffer]:
+    """A ticket has failed; without one, the call."""
+    return encode(Kind.FAILED, dumps_error(error), queue=queue, serial=serial, number=seconds)
+
+
+def items_error(error: BaseException) -> PayloadError:
+    """What is told of a chunk that cannot be opened."""
+    wrong = PayloadError(f"the items cannot be unpickled in the worker: {type(error).__name__}: {error}")
+    wrong.__cause__ = error
+    return wrong
+
+
+def _as_rows(items: Any) -> Any:
+    """A list, where the items came out of a range or a tuple; other sequences stay what they are."""
+    return list(items) if isinstance(items, range | tuple | str) else items
