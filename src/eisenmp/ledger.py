@@ -52,6 +52,7 @@ class Chunk:
     exits: list[str] = field(default_factory=list)  # how its workers died
     owner: int | None = None  # worker that holds the lease
     begun: bool = False  # the owner is at it; False: handed out ahead
+    sure: bool = False  # it is known to be at this very ticket, not at some ticket of a batch
     attempts: int = 0  # how often it was begun
     since: float = 0.0  # when it was begun last
 
@@ -68,6 +69,7 @@ class Chunk:
     def begin(self, now: float) -> None:
         """Its owner gets to it now."""
         self.begun = True
+        self.sure = self.tickets == 1
         self.attempts += 1
         self.since = now
 
@@ -202,7 +204,9 @@ class Ledger:
     def begin(self, worker: int, queue: int, serial: int, now: float, tickets: int = 1) -> None:
         """The worker gets to what was handed out ahead to it, or tells which ticket of a batch it is at."""
         chunk = self._part(worker, queue, serial, tickets)
-        if chunk is not None and not chunk.begun:
+        if chunk is not None and chunk.begun:
+            chunk.sure = tickets == 1
+        elif chunk is not None:
             self.tracks[queue].ahead -= chunk.waiting
             chunk.begin(now)
             self.tracks[queue].ahead += chunk.waiting
@@ -267,20 +271,18 @@ class Ledger:
         """The worker is gone: (chunks to hand out again, chunks set aside), oldest first.
 
         Only what the worker had begun can have killed it. Its neighbours, handed out ahead, are not blamed. Of a batch
-        that it had begun nobody knows which ticket it was: they go on one by one.
+        that it had begun nobody knows which ticket it was: they go on one by one, and none is blamed yet.
         """
         again: list[Chunk] = []
         aside: list[Chunk] = []
         for chunk in list(self.held.get(worker, {}).values()):
             track = self.tracks[chunk.queue]
-            begun = chunk.begun
+            begun, sure = chunk.begun, chunk.sure
             self._let_go(chunk)
             track.move(chunk, State.QUEUED)
-            if not begun:
-                again.append(chunk)
-                continue
-            if chunk.tickets > 1:
+            if begun and chunk.tickets > 1:
                 again += [track.cut(chunk, 1) for _ in range(chunk.tickets - 1)]
+            if not (begun and sure):
                 again.append(chunk)
                 continue
             chunk.exits.append(reason)
@@ -337,4 +339,4 @@ class Ledger:
                 del self.held[chunk.owner]
             self.tracks[chunk.queue].ahead -= chunk.waiting
         chunk.owner = None
-        chunk.begun = False
+        chunk.begun = chunk.sure = False
