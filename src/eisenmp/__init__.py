@@ -3,8 +3,9 @@
 A map of this folder, along the way of the data::
 
     manager.py      Mp, the seed's API: wires the parts (equipment.py, intake.py, handles.py, leave.py help it)
+    short.py        imap and imap_chunks over the same parts
     settings.py     settings, validated; everything unknown goes to the toolbox
-    feeder.py     1 an iterable -> chunks -> a queue, held back by it
+    feeder.py     1 an iterable (sources.py) -> chunks -> a queue, held back by it
     queues.py     2 named bounded queues; exchange.py brings their entries and readers together
     dispatcher.py 3 the one event loop; tickets.py: leases out, answers in; messages.py: everything without a ticket
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
     from eisenmp.manager import Mp
     from eisenmp.results import Outcome, Results
     from eisenmp.settings import usable_cores
+    from eisenmp.short import Failure, imap, imap_chunks
 
 __version__ = "2.0.0.dev0"
 
 __all__ = [
     "CrashError",
     "EisenmpError",
+    "Failure",
     "JobKilled",
     "JobOver",
     "Mp",
@@ -63,10 +66,18 @@ __all__ = [
     "StopJob",
     "WorkerCallError",
     "WorkerStartError",
+    "imap",
+    "imap_chunks",
     "usable_cores",
 ]
 
-_HOMES = {"Mp": "manager", "Outcome": "results", "Results": "results", "usable_cores": "settings"}
+_HOMES = {
+    **dict.fromkeys(("Failure", "imap", "imap_chunks"), "short"),
+    "Mp": "manager",
+    "Outcome": "results",
+    "Results": "results",
+    "usable_cores": "settings",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["History", "Window"]
+__all__ = ["AutoRows", "History", "Window"]
 
 _AIM: Final = 0.010  # seconds of work that may lie in a worker's hands
 _BATCH: Final = 0.001  # seconds of work in a message
@@ -21,6 +21,9 @@ _BATCH_BYTES: Final = 128 << 10
 _MOST: Final = 1024  # chunks, in a message and in a worker's hands
 _TRUST: Final = 2  # answers before the history counts
 _BATCHES: Final = 4  # a worker: one at work, one ahead, one queued, one being cut
+_CHUNK: Final = 0.005  # seconds that a chunk of automatic size takes; also how long its first item may wait
+_CHUNK_BYTES: Final = 1 << 20
+_ROWS: Final = 1 << 20
 _WIDE_BYTES: Final = 16 << 20  # a window that widens stops here
 
 
@@ -54,6 +57,21 @@ class History:
         if self.answers < _TRUST:
             return 1
         return max(1, min(_MOST, int(_BATCH / max(self.mean, 1e-6)), _BATCH_BYTES // max(1, size)))
+
+
+@dataclass(slots=True)
+class AutoRows:
+    """``NUM_ROWS = 'auto'``: chunks of steady duration, from what items have taken lately."""
+
+    rows: int = 1
+
+    def next(self, pace: History | None, size: int) -> int:
+        """Items of the next chunk. `size`: bytes of an item."""
+        if pace is None or pace.answers < _TRUST:
+            return self.rows
+        wanted = int(_CHUNK / max(pace.mean, 1e-8))
+        self.rows = max(1, min(wanted, 8 * self.rows, _CHUNK_BYTES // max(1, size), _ROWS))
+        return self.rows
 
 
 class Window:

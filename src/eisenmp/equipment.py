@@ -36,6 +36,7 @@ class Equipment:
 
     def __init__(self) -> None:
         self.tools: list[list[Buffer]] = []
+        self.function: dict[str, Any] | None = None  # of a short form, see functions.py
         self._shares: dict[str, list[Buffer]] = {}
         self._attributes: dict[str, list[Buffer]] = {}
         self._plain: dict[str, Any] = {}
@@ -87,6 +88,7 @@ class Equipment:
         shares = list(self._shares.values())
         setup = {
             **self._plain,
+            "function": self.function,
             "slot": slot,
             "name": name,
             "queues": [queue.row for queue in table],

@@ -39,7 +39,10 @@ class Sink(Protocol):
     """Where a feeder puts its chunks; the dispatcher, in practice. All calls may come from any thread."""
 
     def wait_for_room(self, feeder: Feeder) -> int:
-        """Wait until the window has room; return how many chunks may be cut at once. 0: feed no more."""
+        """Wait until the window has room; return how many chunks may be cut at once. 0: feed no more.
+
+        May change the feeder's `rows`.
+        """
         ...
 
     def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
@@ -65,7 +68,10 @@ class Feeder:
         clock: seconds.
 
     Attributes:
+        rows: items in a chunk.
+        auto: `rows` may change from chunk to chunk.
         chunk_bytes: size of a pickled chunk, lately.
+        item_bytes: the same of an item.
         cutting: it reads a batch just now; chunks of it may wait for their neighbours (see :meth:`hurry`).
     """
 
@@ -76,11 +82,13 @@ class Feeder:
         self.total = total
         self.made = 0
         self.done = False
+        self.rows = 0
+        self.auto = False
         self.chunk_bytes = 0
+        self.item_bytes = 0
         self.cutting = False
         self._source = source
         self._clock = clock
-        self._rows = 0
         self._exact = True
         self._step = 1  # items taken at a time; grows to `rows` when they turn out small
         self._batch = 1  # chunks that can be cut within _CUT_SECONDS
@@ -89,7 +97,7 @@ class Feeder:
         self._sink: Sink
         self._shipping = threading.Lock()  # what was read first is shipped first
 
-    def start(self, sink: Sink, name: str, *, rows: int, exact: bool) -> None:
+    def start(self, sink: Sink, name: str, *, rows: int, exact: bool, auto: bool = False) -> None:
         """Begin to feed, in a thread of its own.
 
         Args:
@@ -97,14 +105,15 @@ class Feeder:
             name: of the queue.
             rows: items in a chunk.
             exact: `rows` was asked for; else a chunk of large items may be shorter.
+            auto: `rows` is only the beginning.
         """
-        self._rows, self._exact = rows, exact
+        self.rows, self._exact, self.auto = rows, exact, auto
         threading.Thread(target=self._run, args=(sink,), name=f"eisenmp-feeder-{name}", daemon=True).start()
 
     def hurry(self) -> None:
         """Ship the chunks that are complete, while the rest of the batch is waited for. From any thread."""
         with self._shipping:
-            part = self._source.part(self._rows)
+            part = self._source.part(1 if self.auto else self.rows)
             try:
                 if len(part):
                     self._ship(part)
@@ -147,10 +156,10 @@ class Feeder:
 
     def _cut(self, chunks: int) -> BaseException | None:
         """Take the items of so many chunks; return what the iterable raised meanwhile."""
-        self.cutting = chunks > 1
+        self.cutting = chunks > 1 or self.auto
         try:
             if self._exact:
-                self._source.read(chunks * self._rows)
+                self._source.read(chunks * self.rows)
             else:
                 while chunks and self._read_chunk():
                     chunks -= 1
@@ -164,16 +173,16 @@ class Feeder:
         """Take the items of one chunk, in steps that fit their size. False: it came out short."""
         taken = size = 0
         before = self._source.count()
-        while taken < self._rows and size < _CHUNK_BYTES:
-            self._source.read(min(self._step, self._rows - taken))
+        while taken < self.rows and size < _CHUNK_BYTES:
+            self._source.read(min(self._step, self.rows - taken))
             count = self._source.count() - before
             if count <= taken:
                 return False
             largest = max(_size(self._source.item(before + taken)), _size(self._source.item(before + count - 1)))
             size += largest * (count - taken)
-            self._step = max(1, min(self._rows, _CHUNK_BYTES // max(1, largest), 16 * self._step))
+            self._step = max(1, min(self.rows, _CHUNK_BYTES // max(1, largest), 16 * self._step))
             taken = count
-        return taken == self._rows
+        return taken == self.rows
 
     # ---- pickling
 
@@ -181,15 +190,15 @@ class Feeder:
         """Pickle what was read and put it. False: feed no more."""
         count = len(rows)
         self.made += count
-        if count <= self._rows:
+        if count <= self.rows:
             return self._ship_one(rows)
         if not self._source.own_pickle:
-            return self._add(count, dumps(rows), Cut(-(-count // self._rows), self._rows))
+            return self._add(count, dumps(rows), Cut(-(-count // self.rows), self.rows))
         body = None if self._foreign else dumps_plain(rows)
         if body is not None:
-            return self._add(count, (body,), Cut(-(-count // self._rows), self._rows))
+            return self._add(count, (body,), Cut(-(-count // self.rows), self.rows))
         self._foreign = True
-        return self._ship_apart([rows[at : at + self._rows] for at in range(0, count, self._rows)])
+        return self._ship_apart([rows[at : at + self.rows] for at in range(0, count, self.rows)])
 
     def _ship_apart(self, chunks: list[Any]) -> bool:
         """A pickle each. What cannot be pickled, or has buffers of its own, goes alone."""
@@ -210,7 +219,7 @@ class Feeder:
         return self._ship_pieces(items, pieces)
 
     def _ship_pieces(self, items: int, pieces: list[bytes]) -> bool:
-        return not pieces or self._add(items, dumps(pieces), Cut(len(pieces), self._rows, nested=True))
+        return not pieces or self._add(items, dumps(pieces), Cut(len(pieces), self.rows, nested=True))
 
     def _ship_one(self, rows: Any) -> bool:
         try:
@@ -220,7 +229,8 @@ class Feeder:
         return self._add(len(rows), payload, Cut())
 
     def _add(self, items: int, payload: Payload, cut: Cut) -> bool:
-        self.chunk_bytes = nbytes(payload) // cut.tickets
+        size = nbytes(payload)
+        self.chunk_bytes, self.item_bytes = size // cut.tickets, size // max(1, items)
         return self._sink.add_chunk(self, items, payload, cut)
 
 

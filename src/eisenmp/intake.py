@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eisenmp.credit import AutoRows
 from eisenmp.errors import PayloadError
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.job import Job
@@ -19,6 +20,7 @@ class Intake:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._rows: dict[int, AutoRows] = {}
 
     def wait_for_room(self, feeder: Feeder) -> int:
         job = self._job
@@ -26,6 +28,10 @@ class Intake:
             queue = job.table[feeder.queue]
             if not self._await(queue, lambda: self._has_room(queue)):
                 return 0
+            if feeder.auto:
+                rows = self._rows.setdefault(queue.number, AutoRows())
+                feeder.rows = rows.next(job.item_paces.get(queue.number), feeder.item_bytes)
+                return 1
             if queue.maxsize:  # its bound counts chunks, and what somebody puts there comes between them
                 return 1
             pace = job.paces.get(queue.number)

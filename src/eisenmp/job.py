@@ -73,6 +73,7 @@ class Job:
         self._rooms: dict[int, threading.Condition] = {}
         self._windows: dict[int, Window] = {}
         self.paces: dict[int, History] = {}  # of each queue's chunks, all workers together
+        self.item_paces: dict[int, History] = {}  # the same of its items
 
     def news(self, text: str) -> None:
         """Tell the listener, once the lock is free."""

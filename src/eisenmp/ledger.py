@@ -7,7 +7,8 @@ exactly once: an answer from anybody but the present holder of the lease is not 
 Short chunks of one queue travel several at a time: a batch has tickets in a row and one payload. It is cut where
 somebody speaks of a part of it; the parts share the payload.
 
-Ended tickets cost a byte of state, four of duration and two of slot each; attempts are kept only where they were not 1.
+Ended tickets cost eleven bytes each (state, duration, slot, number of items); attempts are kept only where they are
+not 1.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Track:
         self.states = bytearray()
         self.seconds = array("f")
         self.slots = array("h")
+        self.items = array("I")
         self.attempts: dict[int, int] = {}
         self.live: dict[int, Chunk] = {}  # by first ticket
         self.live_tickets = 0
@@ -100,6 +102,7 @@ class Track:
         self.states += bytes(tickets)  # State.QUEUED is 0
         self.seconds.frombytes(bytes(4 * tickets))
         self.slots.extend([-1] * tickets)
+        self.items.extend([*[rows] * (tickets - 1), items - rows * (tickets - 1)])
         self.live[chunk.serial] = chunk
         self.live_tickets += tickets
         self.live_bytes += size

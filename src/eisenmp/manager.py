@@ -27,7 +27,7 @@ from eisenmp.listen import Snapshot
 from eisenmp.payload import dumps
 from eisenmp.queues import QueueTable
 from eisenmp.results import Results
-from eisenmp.settings import Settings, check, split
+from eisenmp.settings import ModuleSpec, Settings, check, split
 from eisenmp.snapshot import take_snapshot
 from eisenmp.sources import size_of, source_of
 from eisenmp.utils.eisenmp_utils import Result
@@ -159,11 +159,22 @@ class Mp:
             SettingsError: something does not fit; nothing was started.
             WorkerStartError: a worker module is not there.
         """
+        known, modules, custom = split(settings)
+        self.launch(known, modules, custom)
+        self.kwargs_env = dict(settings)
+
+    def launch(
+        self,
+        known: Settings,
+        modules: list[ModuleSpec],
+        custom: Mapping[str, Any],
+        function: dict[str, Any] | None = None,
+    ) -> None:
+        """`start`, with settings that are validated already. `function`: instead of modules, see functions.py."""
         if self._job is not None:
             raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
-        known, modules, custom = split(settings)
         self._equipment.prepare(known, modules, custom, self._exchange.table)
-        self.kwargs_env = dict(settings)
+        self._equipment.function = function
         self._display = LineDisplay(progress=known.INFO_ENABLE)
         job = self._make_job(known, self._display)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
@@ -241,8 +252,13 @@ class Mp:
     def _run_feeder(self, feeder: Feeder) -> None:
         job = self._started()
         job.feeders.append(feeder)
+        settings = job.settings
         feeder.start(
-            Intake(job), job.table[feeder.queue].name, rows=job.settings.rows, exact=job.settings.NUM_ROWS is not None
+            Intake(job),
+            job.table[feeder.queue].name,
+            rows=settings.rows,
+            exact=settings.NUM_ROWS is not None,
+            auto=settings.NUM_ROWS == "auto",
         )
 
     def _target(self, queue: Any) -> ManagerQueue:

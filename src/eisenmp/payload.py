@@ -17,7 +17,18 @@ from typing import Any, Final
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
 from eisenmp.wire import MOST_BUFFERS, Buffer
 
-__all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "dumps_plain", "loads", "loads_error", "nbytes", "opened"]
+__all__ = [
+    "FILE_MODULES",
+    "ItemError",
+    "Payload",
+    "dumps",
+    "dumps_error",
+    "dumps_plain",
+    "loads",
+    "loads_error",
+    "nbytes",
+    "opened",
+]
 
 Payload = tuple[Buffer, ...]
 
@@ -151,6 +162,22 @@ def loads_error(payload: Sequence[Buffer]) -> BaseException:
     error = RemoteError(name, message)
     error.__cause__ = cause
     return error
+
+
+class ItemError:
+    """Stands in a chunk's results for those of an item whose function raised."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+
+    def __reduce__(self) -> tuple[type[ItemError], tuple[tuple[bytes, ...]]]:
+        return ItemError, (tuple([bytes(piece) for piece in self.payload]),)
+
+    def error(self) -> BaseException:
+        """What it raised."""
+        return loads_error(self.payload)
 
 
 def _name(obj: Any) -> str:

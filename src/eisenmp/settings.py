@@ -37,7 +37,7 @@ class Settings:
     """SPEC's table of settings. ``None`` means the default that the comment names."""
 
     NUM_PROCS: int | None = None  # one per usable core
-    NUM_ROWS: int | None = None  # 1000 items, fewer where items are large
+    NUM_ROWS: int | str | None = None  # 1000 items, fewer where items are large
     START_METHOD: str = "spawn"
     RESULTS_STORE: bool = False
     RESULTS_PRINT: bool = False
@@ -62,8 +62,8 @@ class Settings:
 
     @property
     def rows(self) -> int:
-        """Items in a chunk, resolved."""
-        return self.NUM_ROWS or 1000
+        """Items in a chunk, resolved; of ``'auto'``, in the first one."""
+        return 1 if isinstance(self.NUM_ROWS, str) else self.NUM_ROWS or 1000
 
     @property
     def window_chunks(self) -> int:
@@ -128,7 +128,10 @@ _SECONDS: Final = (
 
 _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "NUM_PROCS": _whole(1, True),
-    "NUM_ROWS": _whole(1, True),
+    "NUM_ROWS": (
+        "a whole number from 1 on, 'auto' or None",
+        lambda value: value == "auto" or _whole(1, True)[1](value),
+    ),
     "START_METHOD": _one_of("spawn", "forkserver", "fork"),
     "RESULTS_STORE": _FLAG,
     "RESULTS_PRINT": _FLAG,
@@ -174,15 +177,15 @@ def split(given: Mapping[str, Any]) -> tuple[Settings, list[ModuleSpec], dict[st
     return Settings(**settings), _modules(given.get("worker_modules")), custom
 
 
-def check(name: str, value: Any) -> None:
-    """Raise SettingsError unless `value` fits the setting `name`."""
+def check(name: str, value: Any, shown: str | None = None) -> None:
+    """Raise SettingsError unless `value` fits the setting `name`, which the user knows as `shown`."""
     allowed, fits = _ALLOWED[name]
     try:
         good = fits(value)
     except Exception:  # an array, say, whose comparison has no truth value
         good = False
     if not good:
-        raise SettingsError(f"{name}={value!r} does not fit; allowed: {allowed}")
+        raise SettingsError(f"{shown or name}={value!r} does not fit; allowed: {allowed}")
 
 
 def _refuse_near_miss(name: str, known: set[str]) -> None:

@@ -13,7 +13,7 @@ from eisenmp.ledger import Chunk
 from eisenmp.payload import loads, loads_error
 from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
-from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, Buffer, Frame, Kind, encode
+from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 
 __all__ = ["TicketDesk"]
 
@@ -150,19 +150,27 @@ class TicketDesk:
         queue, tickets = frame.queue, frame.tickets or 1
         value = frame.payload if frame.flags & HAS_VALUE else None
         form = Form.PICKLES if frame.flags & PICKLED else Form.LIST if frame.flags & LISTED else Form.ONE
-        if self.settle(worker, Record(queue, frame.serial, value, None, tickets, form, frame.rows), frame.number):
+        errors = bool(frame.flags & WITH_ERRORS)
+        record = Record(queue, frame.serial, value, None, tickets, form, frame.rows, with_errors=errors)
+        items = self.settle(worker, record, frame.number)
+        if items:
             worker.histories.setdefault(queue, History()).add(frame.number, tickets)
             self._job.paces.setdefault(queue, History()).add(frame.number, tickets)
+            self._job.item_paces.setdefault(queue, History()).add(frame.number, items)
             self._short[worker.number, queue] = (worker, self._job.table[queue])
 
-    def settle(self, worker: Worker, record: Record, seconds: float) -> bool:
-        """Book tickets as done: what was held for them becomes visible. False: the worker does not hold them."""
+    def settle(self, worker: Worker, record: Record, seconds: float) -> int:
+        """Book tickets as done: what was held for them becomes visible.
+
+        Returns:
+            How many items they had. 0: the worker does not hold them.
+        """
         job, queue = self._job, record.queue
-        if job.ledger.done(worker.number, queue, record.serial, worker.slot, seconds, record.tickets) is None:
+        chunk = job.ledger.done(worker.number, queue, record.serial, worker.slot, seconds, record.tickets)
+        if chunk is None:
             # perhaps part of it was taken back meanwhile: each ticket by itself
             parts = record.apart() if record.tickets > 1 else []
-            settled = [self.settle(worker, part, seconds / record.tickets) for part in parts]
-            return any(settled)
+            return sum([self.settle(worker, part, seconds / record.tickets) for part in parts])
         if worker.results:
             self._held_results(worker, record)
         job.results.record(record)
@@ -171,7 +179,7 @@ class TicketDesk:
                 for target, payload in worker.forwards.pop((queue, serial), ()):
                     job.exchange.add_message(job.table[target], Message(payload))
         self._ended(worker, queue, record.tickets)
-        return True
+        return chunk.items
 
     def _held_results(self, worker: Worker, record: Record) -> None:
         """Results that came before the answer, each in a message of its own. They were first."""

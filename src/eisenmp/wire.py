@@ -28,6 +28,7 @@ __all__ = [
     "LISTED",
     "MOST_BUFFERS",
     "PICKLED",
+    "WITH_ERRORS",
     "Buffer",
     "Decoder",
     "Frame",
@@ -85,6 +86,7 @@ class Kind:
 
 HAS_VALUE: Final = 1  # the body is a result
 LISTED: Final = 2  # CHUNK, ANSWER: the body is a list, `rows` entries a ticket (0: one)
+WITH_ERRORS: Final = 8  # ANSWER: some results are ItemErrors
 PICKLED: Final = 4  # the same, and each entry is a pickle: objects that cannot share one without harm to each other
 MOST_BUFFERS: Final = 0xFFFF
 

@@ -57,7 +57,7 @@ class FakeSink:
 
 def feed(items: Iterable[Any], sink: FakeSink, *, rows: int = 10, exact: bool = True) -> Feeder:
     feeder = Feeder(source_of(items), 5, None)
-    feeder._rows, feeder._exact = rows, exact
+    feeder.rows, feeder._exact = rows, exact
     feeder._run(sink)
     return feeder
 

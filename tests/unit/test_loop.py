@@ -16,7 +16,7 @@ from eisenmp.wire import ANY_QUEUE, HAS_VALUE, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import answer_message
 from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.inbox import Lease
-from eisenmp.worker.loop import call_until_done, run_plain, wants_toolbox
+from eisenmp.worker.loop import bind, call_until_done, run_plain, wants_toolbox
 from tests.unit.fakes import frames_of
 
 Q = 5
@@ -87,7 +87,7 @@ def chunk(serial: int, *items: Any, queue: int = Q) -> list[Buffer]:
 
 def plain(inbox: FakeInbox, entry: Callable[..., Any], *, per_item: bool = False) -> FakeToolbox:
     toolbox = FakeToolbox()
-    run_plain(inbox, toolbox, entry, per_item=per_item)  # type: ignore[arg-type]
+    run_plain(inbox, toolbox, bind(entry, toolbox), per_item=per_item)  # type: ignore[arg-type]
     return toolbox
 
 

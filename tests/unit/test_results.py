@@ -108,7 +108,7 @@ def test_an_outcome_tells_all() -> None:
     bench = Bench(store=True)
     (chunk,) = bench.add()
     bench.done(chunk, {'sum': 7}, slot=3, seconds=0.5)
-    assert bench.results['a'][0] == Outcome('a', 0, {'sum': 7}, None, 1, 3, 0.5, 'done')
+    assert bench.results['a'][0] == Outcome('a', 0, {'sum': 7}, None, 1, 3, 0.5, 'done', 1)
 
 
 def test_outcomes_of_all_kinds_in_ticket_order() -> None:

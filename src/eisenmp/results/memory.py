@@ -95,13 +95,14 @@ class Results(Mapping[str, "QueueResults"]):
             for name, results in self.items()
         }
 
-    def outcomes(self, ordered: bool = False) -> OutcomeReader:
+    def outcomes(self, ordered: bool | int = False) -> OutcomeReader:
         """Iterate over all outcomes as they come, while the job runs and after it.
 
         The reader counts against the window from this call on: outcomes that it has not taken hold the feeders back.
 
         Args:
-            ordered: in ticket order within each queue, instead of in the order they come.
+            ordered: True: in ticket order within each queue, instead of in the order they come. A number: the same, but
+                an outcome waits for its elders only until it is followed by that many tickets.
 
         Raises:
             ResultsError: outcomes have come and gone before; keep them with ``RESULTS_STORE`` or call this earlier,
@@ -215,6 +216,10 @@ class Results(Mapping[str, "QueueResults"]):
         self.error = error
         self.cond.notify_all()
 
+    def first_item(self, queue: str, ticket: int) -> int:
+        """How many items the chunks before that ticket had."""
+        return sum(self.ledger.tracks[self.table.find(queue).number].items[:ticket])
+
     def outcomes_of(self, record: Record) -> list[Outcome]:
         """Open a record: the outcome of each of its tickets."""
         if record.form != Form.LIST:
@@ -246,6 +251,7 @@ class Results(Mapping[str, "QueueResults"]):
             slot=track.slots[at],
             seconds=track.seconds[at],
             state=State.NAMES[track.states[at]],
+            items=track.items[at],
         )
 
 

@@ -22,6 +22,7 @@ class Outcome:
         error: the exception of a failed ticket; ``CrashError`` of one set aside.
         attempts: how often a worker began it.
         slot: ``START_SEQUENCE_NUM`` of the worker that ended it, -1: no worker did.
+        items: how many items its chunk had.
         seconds: how long that worker took; of tickets that travelled together, their mean.
         state: ``'done'``, ``'failed'``, ``'set aside'``, ``'unread'``; before that ``'queued'``, ``'leased'``.
     """
@@ -34,6 +35,7 @@ class Outcome:
     slot: int = -1
     seconds: float = 0.0
     state: str = "done"
+    items: int = 0
 
 
 class Form:
@@ -55,6 +57,7 @@ class Record:
     tickets: int = 1
     form: int = Form.ONE
     rows: int = 0
+    with_errors: bool = False  # ItemErrors stand for the results of some items
     size: int = field(init=False)  # bytes of the value
 
     def __post_init__(self) -> None:
@@ -71,6 +74,12 @@ class Record:
             return [None if piece is None else loads((piece,)) for piece in whole]
         rows = self.rows
         return [whole[at : at + rows] for at in range(0, len(whole), rows)] if rows else list(whole)
+
+    def entries(self) -> list[Any]:
+        """Of Form.LIST, the list itself: values of tickets, or of the items of all tickets."""
+        assert self.value is not None
+        entries: list[Any] = loads(self.value)
+        return entries
 
     def value_at(self, serial: int) -> Any:
         """The value of one ticket. Raises whatever unpickling it raises."""

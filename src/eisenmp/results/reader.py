@@ -30,8 +30,9 @@ class Stream:
     The dispatcher writes under the job's lock; the reader takes from `ready` and counts in `taken` without it.
     """
 
-    def __init__(self, *, ordered: bool) -> None:
-        self.ordered = ordered
+    def __init__(self, *, ordered: bool | int) -> None:
+        self.ordered = ordered is not False
+        self.patience = None if ordered is True else int(ordered)  # tickets that an early one may see go by
         self.ready: deque[Record] = deque()
         self.attached = True
         self.holds_back = True
@@ -55,7 +56,14 @@ class Stream:
         early = self._early.setdefault(queue, {})
         early[record.serial] = record
         at = self._next.get(queue, 0)
-        while at in early:
+        if record.serial < at:  # the others would not wait for it
+            self.ready.append(early.pop(record.serial))
+            return
+        while early:
+            if at not in early:
+                if self.patience is None or max(early) - min(early) < self.patience:
+                    break
+                at = min(early)
             due = early.pop(at)
             self.ready.append(due)
             at += due.tickets

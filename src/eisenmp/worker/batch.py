@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eisenmp.errors import PayloadError, StopJob
-from eisenmp.payload import dumps, dumps_error, dumps_plain, loads
-from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, Buffer, Frame, Kind, encode
+from eisenmp.payload import ItemError, dumps, dumps_error, dumps_plain, loads
+from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 from eisenmp.worker.channel import Disconnected
 
-__all__ = ["Batch", "Run", "answer_message", "failed_message", "items_error"]
+__all__ = ["Batch", "Run", "Work", "answer_message", "failed_message", "items_error"]
 
 _PARTS: Final = 16  # a batch is worked through in so many parts; what is not begun yet can be given back
 
@@ -48,13 +48,26 @@ class Batch:
         return self._whole[(self._skip + at) * self.rows : (self._skip + at + tickets) * self.rows]
 
 
+class Work(NamedTuple):
+    """What a plain worker does with its chunks.
+
+    Attributes:
+        call: the user's function of a chunk, or of an item.
+        per_item: which of both.
+        retries: of an item that raised, which then fails alone; None: its chunk fails.
+    """
+
+    call: Callable[[Any], Any]
+    per_item: bool
+    retries: int | None = None
+
+
 class Run:
     """A chunk or a batch that a plain worker is at.
 
     Args:
         frame: what came.
-        call: the user's function of a chunk, or of an item.
-        per_item: which of both.
+        work: what to do with it.
         at: called with the serial of each ticket that is begun.
         stop_job: called with the value of a StopJob that the function raises.
     """
@@ -62,16 +75,15 @@ class Run:
     def __init__(
         self,
         frame: Frame,
-        call: Callable[[Any], Any],
+        work: Work,
         *,
-        per_item: bool,
         at: Callable[[int, Any], None],
         stop_job: Callable[[Any], None],
     ) -> None:
         self.queue = frame.queue
         self._frame = frame
-        self._call = call
-        self._per_item = per_item
+        self._call, self._per_item, self._retries = work
+        self._errors = False  # some of the results are ItemErrors
         self._at = at
         self._stop_job = stop_job
         tickets = frame.tickets or 1
@@ -111,7 +123,7 @@ class Run:
             if self._unit > 1 or (self._per_item and batch.flat):
                 rows = batch.items(at, end - at)
                 self._at(batch.serial + at, rows)
-                self._results.extend(map(self._call, rows))
+                self._call_each(rows, self._results)
                 return
             for one in range(at, end):
                 self._results.append(self._work_one(batch, one))
@@ -126,7 +138,39 @@ class Run:
         except Exception as error:
             raise items_error(error) from error
         self._at(batch.serial + at, rows)
-        return [self._call(item) for item in rows] if self._per_item else self._call(rows)
+        if not self._per_item:
+            return self._call(rows)
+        results: list[Any] = []
+        self._call_each(rows, results)
+        return results
+
+    def _call_each(self, rows: Any, results: list[Any]) -> None:
+        """Call the function with each item. ``extend`` keeps what was done before an exception."""
+        if self._retries is None:
+            results.extend(map(self._call, rows))
+            return
+        seen: deque[Any] = deque(maxlen=1)  # the item that is at work
+        items = _noting(rows, seen) if self._retries else iter(rows)
+        while True:
+            try:
+                results.extend(map(self._call, items))
+                return
+            except (StopJob, Disconnected):
+                raise
+            except Exception as error:
+                self._errors = True
+                results.append(self._try_again(error, seen))
+
+    def _try_again(self, error: Exception, seen: deque[Any]) -> Any:
+        """The result of an item that has raised, or its error."""
+        for _ in range(self._retries or 0):
+            try:
+                return self._call(seen[0])
+            except (StopJob, Disconnected):
+                raise
+            except Exception as again:
+                error = again
+        return ItemError(dumps_error(error))
 
     def _part_failed(self, error: BaseException, end: int) -> None:
         """The ticket that follows the complete ones has failed; its neighbours have not."""
@@ -206,7 +250,7 @@ class Run:
                 queue=self.queue,
                 serial=self._frame.serial + first,
                 number=seconds,
-                flags=HAS_VALUE | LISTED,
+                flags=HAS_VALUE | LISTED,  # no errors among them: those are not plain data
                 tickets=tickets,
                 rows=self._unit if self._is_flat else 0,
             )
@@ -221,7 +265,7 @@ class Run:
             value = dumps(results if self._is_flat else results[0])
         except Exception as error:
             return self._failed(at, error)
-        return answer_message(self.queue, self._frame.serial + at, seconds, value)
+        return answer_message(self.queue, self._frame.serial + at, seconds, value, WITH_ERRORS if self._errors else 0)
 
     def _failed(self, at: int, error: BaseException) -> list[Buffer]:
         return failed_message(error, self.queue, self._frame.serial + at, self._seconds())
@@ -232,9 +276,11 @@ class Run:
         return seconds
 
 
-def answer_message(queue: int, serial: int, seconds: float, value: tuple[Buffer, ...] = ()) -> list[Buffer]:
+def answer_message(
+    queue: int, serial: int, seconds: float, value: tuple[Buffer, ...] = (), flags: int = 0
+) -> list[Buffer]:
     """The answer to a ticket, with its result where one goes along."""
-    flags = HAS_VALUE if value else 0
+    flags |= HAS_VALUE if value else 0
     return encode(Kind.ANSWER, value, queue=queue, serial=serial, number=seconds, flags=flags)
 
 
@@ -248,6 +294,12 @@ def items_error(error: BaseException) -> PayloadError:
     wrong = PayloadError(f"the items cannot be unpickled in the worker: {type(error).__name__}: {error}")
     wrong.__cause__ = error
     return wrong
+
+
+def _noting(items: Iterable[Any], seen: deque[Any]) -> Iterator[Any]:
+    for item in items:
+        seen.append(item)
+        yield item
 
 
 def _as_rows(items: Any) -> Any:

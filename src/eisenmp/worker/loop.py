@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from eisenmp.errors import StopJob
 from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind
-from eisenmp.worker.batch import Run, failed_message
+from eisenmp.worker.batch import Run, Work, failed_message
 from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.inbox import Inbox, Lease
 from eisenmp.worker.toolbox import Toolbox
 
-__all__ = ["call_until_done", "run_plain", "wants_toolbox"]
+__all__ = ["bind", "call_until_done", "run_plain", "wants_toolbox"]
 
 _CALL_FAILURES: Final = 3  # calls in a row that fail without holding a ticket; then the worker gives up
 
@@ -54,20 +54,22 @@ def _call(entry: Callable[[Toolbox], Any], toolbox: Toolbox) -> bool:
         return False
 
 
-def run_plain(inbox: Inbox, toolbox: Toolbox, entry: Callable[..., Any], *, per_item: bool) -> None:
-    """Plain style: take a chunk of whichever queue is fed, call `entry` with it (or with each item), answer."""
-    call = _bind(entry, toolbox)
+def run_plain(
+    inbox: Inbox, toolbox: Toolbox, call: Callable[[Any], Any], *, per_item: bool, retries: int | None = None
+) -> None:
+    """Plain style: take a chunk of whichever queue is fed, call `call` with it (or with each item), answer.
+
+    `retries`: how often an item that raised is tried again; it fails alone then. None: its chunk fails.
+    """
     answers: list[list[Buffer]] = []
     while True:
         frame = inbox.take(ANY_QUEUE, FOREVER, *answers)
         if frame.kind == Kind.END:
             return
-        answers = _run(inbox, toolbox, frame, call, per_item=per_item)
+        answers = _run(inbox, toolbox, frame, Work(call, per_item, retries))
 
 
-def _run(
-    inbox: Inbox, toolbox: Toolbox, frame: Frame, call: Callable[[Any], Any], *, per_item: bool
-) -> list[list[Buffer]]:
+def _run(inbox: Inbox, toolbox: Toolbox, frame: Frame, work: Work) -> list[list[Buffer]]:
     """One chunk or batch: the messages that answer its tickets."""
     lease = inbox.hold(frame.queue, frame.serial)
 
@@ -75,7 +77,7 @@ def _run(
         lease.serial = serial
         toolbox.NEXT_LIST = rows
 
-    run = Run(frame, call, per_item=per_item, at=at, stop_job=toolbox.stop_job)
+    run = Run(frame, work, at=at, stop_job=toolbox.stop_job)
     if frame.tickets > 1:
         inbox.stock.begin(run, frame.tickets)
     try:
@@ -89,7 +91,7 @@ def _failed(lease: Lease, error: BaseException) -> list[Buffer]:
     return failed_message(error, lease.queue, lease.serial, lease.seconds())
 
 
-def _bind(entry: Callable[..., Any], toolbox: Toolbox) -> Callable[[Any], Any]:
+def bind(entry: Callable[..., Any], toolbox: Toolbox) -> Callable[[Any], Any]:
     """`entry` as a function of one argument."""
     if wants_toolbox(entry):
         return lambda rows: entry(rows, toolbox)

@@ -10,7 +10,8 @@
 
 SETUP is a pickled dict of plain data::
 
-    sys_path, argv, slot, name, queues (rows of the queue table), modules [(path, ref)], call ('toolbox', …), settings,
+    sys_path, argv, slot, name, queues (rows of the queue table), modules [(path, ref)], function (of a short form, see
+    functions.py; else None), call ('toolbox', …), settings,
     attributes [(name, payload)], shares and tools (how many such messages follow), log_levels, or template=True
 """
 
@@ -28,12 +29,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from eisenmp.errors import ProtocolError
+from eisenmp.functions import unpack_function
 from eisenmp.payload import loads
 from eisenmp.wire import HEAD_BYTES, Kind, encode, read_head
 from eisenmp.worker.channel import Disconnected, WorkerChannel
 from eisenmp.worker.inbox import Inbox
 from eisenmp.worker.loader import load
-from eisenmp.worker.loop import call_until_done, run_plain
+from eisenmp.worker.loop import bind, call_until_done, run_plain
 from eisenmp.worker.streams import LineStream, redirect, redirect_logging
 from eisenmp.worker.toolbox import Toolbox
 
@@ -105,7 +107,9 @@ def _work(sock: socket.socket, setup: Mapping[str, Any], *, shared_process: bool
         entry = _prepare(toolbox, inbox, setup)
         channel.send(encode(Kind.UP, number=time.perf_counter() - began))
         if plain:
-            run_plain(inbox, toolbox, entry, per_item=setup["call"] == "item")
+            short, per_item = setup.get("function"), setup["call"] == "item"
+            call = entry if short is not None else bind(entry, toolbox)
+            run_plain(inbox, toolbox, call, per_item=per_item, retries=short["retries"] if short is not None else None)
         else:
             call_until_done(inbox, toolbox, entry)
         channel.send(encode(Kind.RETURNED))
@@ -138,6 +142,8 @@ def _prepare(toolbox: Toolbox, inbox: Inbox, setup: Mapping[str, Any]) -> Callab
     except BaseException as error:
         words = f"{what} cannot be made in the worker: {type(error).__name__}: {error}"
         raise StartError(words, _traceback(error)) from error
+    if setup.get("function") is not None:
+        return _prepare_function(setup["function"])
     path, ref = setup["modules"][0]
     try:
         for path, ref in reversed(setup["modules"][1:]):
@@ -148,6 +154,15 @@ def _prepare(toolbox: Toolbox, inbox: Inbox, setup: Mapping[str, Any]) -> Callab
         raise
     except BaseException as error:
         raise StartError(_blame(error, path), _traceback(error)) from error
+
+
+def _prepare_function(packed: dict[str, Any]) -> Callable[..., Any]:
+    try:
+        return unpack_function(packed)
+    except Disconnected:
+        raise
+    except BaseException as error:
+        raise StartError(_blame(error, "function"), _traceback(error)) from error
 
 
 def _blame(error: BaseException, path: str) -> str:

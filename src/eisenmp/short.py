@@ -1,0 +1,254 @@
+"""The short forms: a function, an iterable, and nothing else. The same parts as ``Mp``, wired for one job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from eisenmp.errors import SettingsError
+from eisenmp.functions import pack_function
+from eisenmp.manager import Mp
+from eisenmp.payload import ItemError
+from eisenmp.results import Form, Outcome, Record
+from eisenmp.settings import Settings, check
+
+__all__ = ["Failure", "Imap", "imap", "imap_chunks"]
+
+R = TypeVar("R")
+OnError = Literal["raise", "skip", "yield"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item, or in ``imap_chunks`` a chunk, that has no result.
+
+    Attributes:
+        index: place of the item in the iterable, from 0; of a chunk, that of its first item.
+        error: what the function raised, or what became of its worker.
+        ticket: of the chunk.
+    """
+
+    index: int
+    error: BaseException
+    ticket: int
+
+
+class Imap(Iterator[R], Generic[R]):
+    """Results as they come. Made by :func:`imap` and :func:`imap_chunks`.
+
+    Also a context manager: leaving it ends the job at once.
+
+    Attributes:
+        failures: what has failed so far, in the order in which it was met.
+    """
+
+    def __init__(self, emp: Mp, *, ordered: bool | int, per_item: bool, on_error: str) -> None:
+        self.failures: list[Failure] = []
+        self._emp = emp
+        self._per_item = per_item
+        self._on_error = on_error
+        self._error: BaseException | None = None  # to be raised when what came before it is read
+        self._reader = emp.results.outcomes(ordered=ordered)
+        self._values: Iterator[R] = chain.from_iterable(self._messages())
+
+    def __iter__(self) -> Iterator[R]:
+        return self._values  # at the speed of C, from where `next` has come to
+
+    def __next__(self) -> R:
+        return next(self._values)
+
+    def __repr__(self) -> str:
+        return f"<eisenmp.Imap: {self._emp.results.summary()}>"
+
+    @property
+    def answer(self) -> Any:
+        """The value of the :class:`eisenmp.StopJob` that the function raised; None without one."""
+        return self._emp.results.answer
+
+    def stop(self) -> None:
+        """Start no further chunk. What is running is finished, and its results still come."""
+        self._emp.stop()
+
+    def close(self) -> None:
+        """End the job now, whatever is still running."""
+        self._reader.close()
+        if not self._emp.begin_proc_shutdown:
+            self._emp.kill()
+        self._emp.join()
+
+    def __enter__(self) -> Imap[R]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _messages(self) -> Iterator[list[Any]]:
+        """The results of one message after the other."""
+        reader = self._reader
+        try:
+            while self._error is None:
+                try:
+                    record = reader.next_record()
+                except StopIteration:
+                    break
+                yield self._open(record)
+                reader.took(record)
+            if self._error is not None:
+                raise self._error
+            self._emp.join()
+        finally:
+            self.close()  # also when this generator is dropped, because somebody has left his loop
+
+    def _open(self, record: Record) -> list[Any]:
+        if record.form == Form.LIST:
+            return record.entries()  # results of several chunks, or of the items of several chunks, none of them failed
+        values: list[Any] = []
+        for outcome in self._emp.results.outcomes_of(record):
+            if outcome.error is not None:
+                self._fail(values, outcome, outcome.error, 0)
+            elif not self._per_item:
+                values.append(outcome.value)
+            elif not record.with_errors:
+                values += outcome.value or ()
+            else:
+                self._sift(values, outcome)
+            if self._error is not None:
+                break
+        return values
+
+    def _sift(self, values: list[Any], outcome: Outcome) -> None:
+        """Results of items, some of which have failed."""
+        for at, value in enumerate(outcome.value):
+            if not isinstance(value, ItemError):
+                values.append(value)
+                continue
+            self._fail(values, outcome, value.error(), at)
+            if self._error is not None:
+                break
+
+    def _fail(self, values: list[Any], outcome: Outcome, error: BaseException, at: int) -> None:
+        index = self._emp.results.first_item(outcome.queue, outcome.ticket) + at
+        self.failures.append(Failure(index, error, outcome.ticket))
+        if self._on_error == "yield":
+            values.append(error)
+        elif self._on_error == "raise":
+            self._error = error
+
+
+def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool or joblib
+    func: Callable[[Any], R],
+    iterable: Iterable[Any],
+    *,
+    max_workers: int | None = None,
+    chunksize: int | Literal["auto"] = "auto",
+    ordered: bool | int = True,
+    buffersize: int | None = None,
+    timeout: float | None = None,
+    retries: int = 0,
+    crash_retries: int = 2,
+    on_error: OnError = "raise",
+    initializer: Callable[..., Any] | None = None,
+    initargs: Iterable[Any] = (),
+    start_method: str = "spawn",
+    engine: str = "local",
+    progress: bool = False,
+    total: int | None = None,
+) -> Imap[R]:
+    """An iterator over ``func(item)``, computed by worker processes.
+
+    The iterable is read by a thread of ours, no further than `buffersize` allows; it may be endless.
+
+    Args:
+        func: called in a worker with one item. It may be a lambda, a closure, or a function of the main module or of a
+            notebook; no main guard is needed.
+        iterable: anything ``iter`` takes. Ranges, lists, arrays and search spaces are cut by slices.
+        max_workers: processes; None: one per usable core.
+        chunksize: items that travel together; ``'auto'``: some milliseconds of work.
+        ordered: True: results in the order of the items; False: as they come; a number: in order, but a result waits
+            for its elders only until it is followed by that many chunks.
+        buffersize: chunks that are queued, running, or finished and not read, in all; None: 4 a worker, and more while
+            chunks take less than a millisecond and are read as fast as they come.
+        timeout: seconds that one chunk may run; its worker is then ended and replaced.
+        retries: how often an item that raised is tried again at once.
+        crash_retries: how often a chunk whose worker died is handed out again.
+        on_error: what becomes of an item that raised: ``'raise'`` here; ``'skip'`` it, see `failures`; ``'yield'`` the
+            exception in its place. The other items have their results in any case.
+        initializer: called in each worker before its first chunk.
+        initargs: its arguments.
+        start_method: ``'spawn'``, ``'forkserver'``, ``'fork'``.
+        engine: ``'local'``; ``'inline'``: threads of this process, for debugging.
+        progress: a line on the terminal.
+        total: how many items to expect, for that line.
+
+    Raises:
+        SettingsError: an argument that does not fit; no process was started.
+        PayloadError: `func` cannot be pickled.
+    """
+    return _begin(func, iterable, locals(), per_item=True)
+
+
+def imap_chunks(  # noqa: PLR0913  # see imap
+    func: Callable[[Any], R],
+    iterable: Iterable[Any],
+    *,
+    max_workers: int | None = None,
+    chunksize: int | Literal["auto"] = "auto",
+    ordered: bool | int = True,
+    buffersize: int | None = None,
+    timeout: float | None = None,
+    retries: int = 0,
+    crash_retries: int = 2,
+    on_error: OnError = "raise",
+    initializer: Callable[..., Any] | None = None,
+    initargs: Iterable[Any] = (),
+    start_method: str = "spawn",
+    engine: str = "local",
+    progress: bool = False,
+    total: int | None = None,
+) -> Imap[R]:
+    """An iterator over ``func(list_of_items)``. All arguments as in :func:`imap`, with the chunk in the item's place.
+
+    Of an array, an Arrow table or a search space (:mod:`eisenmp.spaces`), `func` gets a slice of the same kind.
+    """
+    return _begin(func, iterable, locals(), per_item=False)
+
+
+_NAMES: Final = {  # our settings and what they are called here
+    "NUM_PROCS": "max_workers",
+    "NUM_ROWS": "chunksize",
+    "BUFFER_CHUNKS": "buffersize",
+    "CHUNK_TIMEOUT": "timeout",
+    "RETRIES": "retries",
+    "CRASH_RETRIES": "crash_retries",
+    "START_METHOD": "start_method",
+    "ENGINE": "engine",
+    "INFO_ENABLE": "progress",
+    "INFO_THREAD_MAX": "total",
+}
+
+
+def _begin(
+    func: Callable[[Any], Any], iterable: Iterable[Any], options: Mapping[str, Any], *, per_item: bool
+) -> Imap[Any]:
+    given = {setting: options[name] for setting, name in _NAMES.items()}
+    for setting, value in given.items():
+        check(setting, value, _NAMES[setting])
+    on_error, ordered = options["on_error"], options["ordered"]
+    if on_error not in ("raise", "skip", "yield"):
+        raise SettingsError(f"on_error={on_error!r} does not fit; allowed: one of 'raise', 'skip', 'yield'")
+    if not isinstance(ordered, int) or ordered < 0:
+        raise SettingsError(f"ordered={ordered!r} does not fit; allowed: True, False, or a number of chunks")
+    function = pack_function(
+        func, options["initializer"], options["initargs"], retries=given["RETRIES"] if per_item else None
+    )
+    settings = Settings(WORKER_CALL="item" if per_item else "chunk", ON_ERROR="skip", **given)
+    emp = Mp()
+    made: Imap[Any] = Imap(emp, ordered=ordered, per_item=per_item, on_error=on_error)
+    emp.feed(iterable, total=given["INFO_THREAD_MAX"])
+    emp.launch(settings, [], {}, function)
+    return made
