@@ -222,7 +222,8 @@ class Mp:
             hint = "; call the generator function: generator=f()" if callable(iterable) else ""
             raise SettingsError(f"generator={iterable!r} cannot be iterated{hint}") from None
         if total is None and isinstance(iterable, Sized):
-            total = len(iterable)
+            with contextlib.suppress(OverflowError):  # a search space of more items than anybody will see
+                total = len(iterable)
         feeder = Feeder(iterator, handle.number, total)
         with self._lock:
             too_late = self._exchange.feeding_over
