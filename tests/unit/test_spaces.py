@@ -182,6 +182,8 @@ def test_long_pools_are_not_made() -> None:
     huge = Range(10**30)
     assert list(Product("ab", huge)[10**30 - 1 : 10**30 + 1]) == [("a", 10**30 - 1), ("b", 0)]
     assert list(Product(huge, "ab", huge)[10**30 - 1 : 10**30 + 1]) == [(0, "a", 10**30 - 1), (0, "b", 0)]
+    assert list(itertools.islice(Product("ab", huge), 2)) == [("a", 0), ("a", 1)]
+    assert list(itertools.islice(Product("ab", huge, "ab")[10**30 :], 2)) == [("a", 5 * 10**29, x) for x in "ab"]
     assert Combinations(Range(10**12), 2)[10**12 - 1] == (1, 2)
     pairs = Product(range(2 * WIDE), "ab")
     assert list(pairs[1:-1]) == list(itertools.product(range(2 * WIDE), "ab"))[1:-1]
