@@ -15,6 +15,7 @@ A map of this folder, along the way of the data::
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies
     results/      6 what became of every ticket
     display/      7 what is shown meanwhile; listen.py and snapshot.py are what it hears and sees
+    spaces/         search spaces that are cut by slices, for manager and workers alike
     errors.py       the tree of exceptions
     utils/          the import names of eisenmp 1.0
 
@@ -26,6 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from eisenmp import spaces
     from eisenmp.errors import (
         CrashError,
         EisenmpError,
@@ -68,6 +70,7 @@ __all__ = [
     "WorkerStartError",
     "imap",
     "imap_chunks",
+    "spaces",
     "usable_cores",
 ]
 
@@ -86,6 +89,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'eisenmp' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "spaces":
+        return import_module("eisenmp.spaces")
     value = getattr(import_module(f"eisenmp.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value

@@ -106,7 +106,12 @@ def size_of(iterable: Any) -> int | None:
     """How many items it has, where that can be told. A search space may be too large for ``len``."""
     if hasattr(type(iterable), _MARK):
         return int(iterable.size)
-    return len(iterable) if isinstance(iterable, Sized) else None
+    if not isinstance(iterable, Sized):
+        return None
+    try:
+        return len(iterable)
+    except Exception:  # the user's own code, or a number beyond what len() can tell
+        return None
 
 
 def source_of(iterable: Iterable[Any]) -> Source:

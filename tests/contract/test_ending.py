@@ -192,6 +192,17 @@ def entry(item, toolbox):
     _gone(emp, lab)
 
 
+def test_the_first_hit_in_a_space_that_has_no_len(lab: Lab) -> None:
+    space = eisenmp.spaces.Product('abc', repeat=90)
+    worker = """
+def entry(item, toolbox):
+    if ''.join(item).endswith('cab'):
+        toolbox.stop_job(item)
+"""
+    results = lab.run(worker, space, WORKER_CALL='item')
+    assert space.index(results.answer) % 27 == 2 * 9 + 1
+
+
 def test_the_first_of_several_hits_is_the_answer(lab: Lab) -> None:
     worker = """
         def entry(toolbox):

@@ -1,5 +1,6 @@
 """What the README shows runs as it stands."""
 
+import math
 import re
 from pathlib import Path
 
@@ -23,4 +24,11 @@ def test_the_managers_style(tmp_path: Path) -> None:
     write(tmp_path, worker, "sums.py")
     out = run_script(tmp_path, program + "\nprint(sum(emp.results['mp_input_q'].values()))\n").stdout
     assert int(out) == sum(range(100))
-    assert len(BLOCKS) == 5
+
+
+def test_search_spaces(tmp_path: Path) -> None:
+    assert int(run_script(tmp_path, BLOCKS[5]).stdout) == math.factorial(52)
+
+
+def test_there_is_no_block_that_is_not_run() -> None:
+    assert len(BLOCKS) == 6

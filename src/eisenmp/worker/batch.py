@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from threading import Lock
-from typing import Any, Final, NamedTuple
+from threading import RLock
+from typing import Any, NamedTuple
 
 from eisenmp.errors import PayloadError, StopJob
 from eisenmp.payload import ItemError, dumps, dumps_error, dumps_plain, loads
@@ -14,8 +14,6 @@ from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buf
 from eisenmp.worker.channel import Disconnected
 
 __all__ = ["Batch", "Run", "Work", "answer_message", "failed_message", "items_error"]
-
-_PARTS: Final = 16  # a batch is worked through in so many parts; what is not begun yet can be given back
 
 
 class Batch:
@@ -68,33 +66,29 @@ class Run:
     Args:
         frame: what came.
         work: what to do with it.
-        at: called with the serial of each ticket that is begun.
+        begins: called with the items of each chunk that is begun.
         stop_job: called with the value of a StopJob that the function raises.
     """
 
     def __init__(
-        self,
-        frame: Frame,
-        work: Work,
-        *,
-        at: Callable[[int, Any], None],
-        stop_job: Callable[[Any], None],
+        self, frame: Frame, work: Work, *, begins: Callable[[Any], None], stop_job: Callable[[Any], None]
     ) -> None:
-        self.queue = frame.queue
         self._frame = frame
         self._call, self._per_item, self._retries = work
-        self._errors = False  # some of the results are ItemErrors
-        self._at = at
+        self._begins = begins
         self._stop_job = stop_job
         tickets = frame.tickets or 1
-        part = max(1, tickets // _PARTS)
-        self._parts = deque([(at, min(part, tickets - at)) for at in range(0, tickets, part)])
+        flat = frame.rows > 0 and not frame.flags & PICKLED
+        self._unit = frame.rows if self._per_item and flat else 1  # results a ticket
+        self._lists = self._per_item and flat  # the result of a ticket is the list of them
+        # what is not begun: tickets, or items where each is a ticket; taken from the left, given back from the right
+        self._rest: deque[Any] = deque(range(tickets))
         self._end = tickets  # what lies beyond was given back
         self._results: list[Any] = []
+        self._errors = False  # some of them are ItemErrors
         self._first = 0  # ticket of the first of the results, counted within the batch
-        self._unit = 1  # results a ticket
         self._out: list[list[Buffer]] = []
-        self._lock = Lock()  # between the thread that works and the one that calls hurry()
+        self._lock = RLock()  # between the thread that works and the one that calls hurry()
         self._since = time.perf_counter()
 
     def work(self) -> list[list[Buffer]]:
@@ -106,45 +100,49 @@ class Run:
         except BaseException as error:
             wrong = items_error(error)
             return [self._failed(at, wrong) for at in range(self._end)]
-        if self._per_item and batch.flat:
-            self._unit = batch.rows
-        while self._parts:
+        step = self._work_one
+        if self._lists and self._unit == 1:
+            with self._lock:
+                rows = batch.items(0, self._end)
+                self._rest = deque(rows)
+            self._begins(rows)
+            step = self._work_singles
+        while self._rest:
             try:
-                at, tickets = self._parts.popleft()
-            except IndexError:  # given back just now
-                break
-            self._work_part(batch, at, at + tickets)
+                step(batch)
+            except Disconnected:
+                raise
+            except BaseException as error:
+                self._ticket_failed(error)
         with self._lock:
             self._flush(-(-len(self._results) // self._unit))
             return self._out
 
-    def _work_part(self, batch: Batch, at: int, end: int) -> None:
+    def _work_one(self, batch: Batch) -> None:
+        """The next ticket."""
         try:
-            if self._unit > 1 or (self._per_item and batch.flat):
-                rows = batch.items(at, end - at)
-                self._at(batch.serial + at, rows)
-                self._call_each(rows, self._results)
-                return
-            for one in range(at, end):
-                self._results.append(self._work_one(batch, one))
-        except Disconnected:
-            raise
-        except BaseException as error:
-            self._part_failed(error, end)
-
-    def _work_one(self, batch: Batch, at: int) -> Any:
+            at = self._rest.popleft()
+        except IndexError:  # given back just now
+            return
         try:
             rows = _as_rows(batch.items(at))
         except Exception as error:
             raise items_error(error) from error
-        self._at(batch.serial + at, rows)
-        if not self._per_item:
-            return self._call(rows)
-        results: list[Any] = []
-        self._call_each(rows, results)
-        return results
+        self._begins(rows)
+        if self._lists:
+            self._call_each(rows, self._results)
+        elif self._per_item:
+            results: list[Any] = []
+            self._call_each(rows, results)
+            self._results.append(results)
+        else:
+            self._results.append(self._call(rows))
 
-    def _call_each(self, rows: Any, results: list[Any]) -> None:
+    def _work_singles(self, batch: Batch) -> None:
+        """All tickets, of one item each."""
+        self._call_each(_emptying(self._rest), self._results)
+
+    def _call_each(self, rows: Iterable[Any], results: list[Any]) -> None:
         """Call the function with each item. ``extend`` keeps what was done before an exception."""
         if self._retries is None:
             results.extend(map(self._call, rows))
@@ -172,20 +170,18 @@ class Run:
                 error = again
         return ItemError(dumps_error(error))
 
-    def _part_failed(self, error: BaseException, end: int) -> None:
+    def _ticket_failed(self, error: BaseException) -> None:
         """The ticket that follows the complete ones has failed; its neighbours have not."""
         with self._lock:
             self._flush(len(self._results) // self._unit)
             self._results.clear()
             at, self._first = self._first, self._first + 1
             if isinstance(error, StopJob):
-                self._stop(error, at, end)
-                return
-            self._out.append(self._failed(at, error))
-            if at + 1 < end:
-                self._parts.appendleft((at + 1, end - at - 1))
+                self._stop(error, at)
+            else:
+                self._out.append(self._failed(at, error))
 
-    def _stop(self, stop: StopJob, at: int, end: int) -> None:
+    def _stop(self, stop: StopJob, at: int) -> None:
         """First hit: the ticket is done, no other one is begun."""
         try:
             self._stop_job(stop.value)
@@ -193,9 +189,15 @@ class Run:
             self._out.append(self._failed(at, error))
         else:
             serial = self._frame.serial + at
-            self._out.append(answer_message(self.queue, serial, self._seconds(), dumps(None)))
-        self._parts.clear()
-        self._give_back(at + 1)
+            self._out.append(answer_message(self._frame.queue, serial, self._seconds(), dumps(None)))
+        self._give_back()
+
+    # ---- while it is at work
+
+    def current(self) -> int:
+        """The ticket that is at work."""
+        with self._lock:
+            return self._frame.serial + self._first + len(self._results) // self._unit
 
     def hurry(self) -> list[list[Buffer]]:
         """It takes long: what answers the tickets that are done, gives back those not begun, names the one at work.
@@ -203,26 +205,28 @@ class Run:
         From any thread.
         """
         with self._lock:
-            start = self._end
-            while self._parts:
-                try:
-                    start = self._parts.pop()[0]
-                except IndexError:
-                    break
-            self._give_back(start)
+            self._give_back()
             self._flush(len(self._results) // self._unit)
             if self._end > 1 and self._first < self._end:
-                serial = self._frame.serial + self._first
-                tickets = self._end - self._first
-                self._out.append(encode(Kind.TAKEN, queue=self.queue, serial=serial, tickets=tickets))
+                self._out.append(self._about(Kind.TAKEN, self._first, self._end))
             out, self._out = self._out, []
             return out
 
-    def _give_back(self, start: int) -> None:
+    def _give_back(self) -> None:
+        start = self._end
+        while True:
+            try:
+                self._rest.pop()
+            except IndexError:
+                break
+            start -= 1
         if start < self._end:
-            serial, tickets = self._frame.serial + start, self._end - start
-            self._out.append(encode(Kind.GIVE_BACK, queue=self.queue, serial=serial, tickets=tickets))
+            self._out.append(self._about(Kind.GIVE_BACK, start, self._end))
             self._end = start
+
+    def _about(self, kind: int, start: int, end: int) -> list[Buffer]:
+        frame = self._frame
+        return encode(kind, queue=frame.queue, serial=frame.serial + start, tickets=end - start)
 
     # ---- answers
 
@@ -234,41 +238,35 @@ class Run:
         del self._results[: tickets * self._unit]
         first, self._first = self._first, self._first + tickets
         seconds = self._seconds()
-        if tickets == 1:
-            self._out.append(self._answer_one(first, seconds, results))
-            return
-        body = dumps_plain(results)
+        body = dumps_plain(results) if tickets > 1 else None
         if body is None:
-            per = seconds / tickets
             for at in range(tickets):
-                self._out.append(self._answer_one(first + at, per, results[at * self._unit : (at + 1) * self._unit]))
+                own = results[at * self._unit : (at + 1) * self._unit]
+                self._out.append(self._answer_one(first + at, seconds / tickets, own if self._lists else own[0]))
             return
         self._out.append(
             encode(
                 Kind.ANSWER,
                 (body,),
-                queue=self.queue,
+                queue=self._frame.queue,
                 serial=self._frame.serial + first,
                 number=seconds,
                 flags=HAS_VALUE | LISTED,  # no errors among them: those are not plain data
                 tickets=tickets,
-                rows=self._unit if self._is_flat else 0,
+                rows=self._unit if self._lists else 0,
             )
         )
 
-    @property
-    def _is_flat(self) -> bool:
-        return self._per_item and self._frame.rows > 0 and not self._frame.flags & PICKLED
-
-    def _answer_one(self, at: int, seconds: float, results: list[Any]) -> list[Buffer]:
+    def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
-            value = dumps(results if self._is_flat else results[0])
+            value = dumps(result)
         except Exception as error:
             return self._failed(at, error)
-        return answer_message(self.queue, self._frame.serial + at, seconds, value, WITH_ERRORS if self._errors else 0)
+        flags = WITH_ERRORS if self._errors else 0
+        return answer_message(self._frame.queue, self._frame.serial + at, seconds, value, flags)
 
     def _failed(self, at: int, error: BaseException) -> list[Buffer]:
-        return failed_message(error, self.queue, self._frame.serial + at, self._seconds())
+        return failed_message(error, self._frame.queue, self._frame.serial + at, self._seconds())
 
     def _seconds(self) -> float:
         now = time.perf_counter()
@@ -294,6 +292,15 @@ def items_error(error: BaseException) -> PayloadError:
     wrong = PayloadError(f"the items cannot be unpickled in the worker: {type(error).__name__}: {error}")
     wrong.__cause__ = error
     return wrong
+
+
+def _emptying(items: deque[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            item = items.popleft()
+        except IndexError:
+            return
+        yield item
 
 
 def _noting(items: Iterable[Any], seen: deque[Any]) -> Iterator[Any]:

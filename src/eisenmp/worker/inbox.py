@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -23,14 +24,20 @@ __all__ = ["Inbox", "Lease", "put_message"]
 class Lease:
     """A ticket that a thread of this worker holds. ``value``: its result so far; the first one counts."""
 
-    __slots__ = ("batch", "begun", "queue", "serial", "value")
+    __slots__ = ("_serial", "batch", "begun", "queue", "value", "where")
 
     def __init__(self, queue: int, serial: int, batch: object = None) -> None:
         self.queue = queue
-        self.serial = serial
+        self._serial = serial
+        self.where: Callable[[], int] | None = None  # tells which ticket of a batch is at work
         self.batch = batch  # that it came in; None: it came alone
         self.value: tuple[Buffer, ...] = ()
         self.begun = time.perf_counter()
+
+    @property
+    def serial(self) -> int:
+        """The ticket."""
+        return self._serial if self.where is None else self.where()
 
     def seconds(self) -> float:
         """How long it has been held."""

@@ -71,14 +71,14 @@ def run_plain(
 
 def _run(inbox: Inbox, toolbox: Toolbox, frame: Frame, work: Work) -> list[list[Buffer]]:
     """One chunk or batch: the messages that answer its tickets."""
-    lease = inbox.hold(frame.queue, frame.serial)
 
-    def at(serial: int, rows: Any) -> None:
-        lease.serial = serial
+    def begins(rows: Any) -> None:
         toolbox.NEXT_LIST = rows
 
-    run = Run(frame, work, at=at, stop_job=toolbox.stop_job)
+    run = Run(frame, work, begins=begins, stop_job=toolbox.stop_job)
+    lease = inbox.hold(frame.queue, frame.serial)
     if frame.tickets > 1:
+        lease.where = run.current
         inbox.stock.begin(run, frame.tickets)
     try:
         return run.work()
