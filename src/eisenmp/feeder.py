@@ -21,6 +21,7 @@ __all__ = ["Cut", "Feeder", "Sink"]
 
 _CHUNK_BYTES: Final = 4 << 20  # a chunk of default size is cut short at about this; NUM_ROWS given is kept to
 _CUT_SECONDS: Final = 0.001  # reading and pickling one batch may take about this long
+_ROWS_SECONDS: Final = 0.005  # and one automatic chunk this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Sink(Protocol):
     def wait_for_room(self, feeder: Feeder) -> int:
         """Wait until the window has room; return how many chunks may be cut at once. 0: feed no more.
 
-        May change the feeder's `rows`.
+        Sets the feeder's `cutting`; may change its `rows`.
         """
         ...
 
@@ -91,7 +92,6 @@ class Feeder:
         self._clock = clock
         self._exact = True
         self._step = 1  # items taken at a time; grows to `rows` when they turn out small
-        self._batch = 1  # chunks that can be cut within _CUT_SECONDS
         self._foreign = False  # its items do not share a pickle
         self._trouble: BaseException | None = None
         self._sink: Sink
@@ -110,10 +110,18 @@ class Feeder:
         self.rows, self._exact, self.auto = rows, exact, auto
         threading.Thread(target=self._run, args=(sink,), name=f"eisenmp-feeder-{name}", daemon=True).start()
 
+    def waits_with_chunks(self) -> bool:
+        """Whether it waits for its iterable with complete chunks in hand."""
+        return self.cutting and self._source.count() >= self._least()
+
+    def _least(self) -> int:
+        """Items that can go as a chunk."""
+        return 1 if self.auto else self.rows
+
     def hurry(self) -> None:
         """Ship the chunks that are complete, while the rest of the batch is waited for. From any thread."""
         with self._shipping:
-            part = self._source.part(1 if self.auto else self.rows)
+            part = self._source.part(self._least())
             try:
                 if len(part):
                     self._ship(part)
@@ -133,10 +141,8 @@ class Feeder:
 
     def _feed(self) -> BaseException | None:
         """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""
-        while most := self._sink.wait_for_room(self):
+        while chunks := self._sink.wait_for_room(self):
             made = self.made
-            begun = self._clock()
-            chunks = min(most, self._batch)
             error = self._cut(chunks)
             with self._shipping:
                 rows = self._source.rest()
@@ -144,30 +150,40 @@ class Feeder:
             error = error or self._trouble
             if not wanted or error is not None or self.made == made:
                 return error
-            self._adapt(chunks, self._clock() - begun)
         return None
-
-    def _adapt(self, chunks: int, seconds: float) -> None:
-        """A batch must not hold its first chunk back for long while the others are still made."""
-        if seconds > _CUT_SECONDS:
-            self._batch = max(1, chunks // 2)
-        elif chunks == self._batch and seconds < _CUT_SECONDS / 3:
-            self._batch = 2 * chunks
 
     def _cut(self, chunks: int) -> BaseException | None:
         """Take the items of so many chunks; return what the iterable raised meanwhile."""
-        self.cutting = chunks > 1 or self.auto
         try:
-            if self._exact:
-                self._source.read(chunks * self.rows)
+            if self.auto:
+                self._read(1, self.rows, _ROWS_SECONDS)
+            elif self._exact:
+                self._read(self.rows, chunks, _CUT_SECONDS)
             else:
-                while chunks and self._read_chunk():
-                    chunks -= 1
+                self._read_chunks(chunks)
         except BaseException as raised:
             return raised
         finally:
             self.cutting = False
         return None
+
+    def _read(self, rows: int, times: int, seconds: float) -> None:
+        """Take so many times `rows` items, or fewer: the first must not wait for long while the others are made."""
+        begun = self._clock()
+        step = 1
+        while times > 0:
+            step = min(step, times)
+            before = self.made + self._source.count()
+            self._source.read(step * rows)
+            times -= step
+            if self.made + self._source.count() - before < step * rows or self._clock() - begun > seconds:
+                return
+            step *= 2
+
+    def _read_chunks(self, chunks: int) -> None:
+        begun = self._clock()
+        while chunks and self._read_chunk() and self._clock() - begun < _CUT_SECONDS:
+            chunks -= 1
 
     def _read_chunk(self) -> bool:
         """Take the items of one chunk, in steps that fit their size. False: it came out short."""

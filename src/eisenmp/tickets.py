@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
 from eisenmp.credit import History
@@ -18,7 +17,6 @@ from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buf
 __all__ = ["TicketDesk"]
 
 _NAME_AFTER: Final = 5.0  # seconds after which a worker that waits for nobody is named
-_HURRY_AFTER: Final = 0.003  # seconds that a worker waits while a feeder reads a batch
 _CALL_FAILURES: Final = 3  # calls of one worker process that may fail without a ticket (ON_ERROR = 'skip')
 
 
@@ -59,7 +57,7 @@ class TicketDesk:
             if queue is not None and queue.number in worker.histories:
                 self._short[worker.number, queue.number] = (worker, queue)
             return
-        self._hurry(queue, getter)
+        job.watch_feeders()
         if frame.number >= 0:
             job.exchange.at(job.clock() + frame.number, getter, too_late)
         elif self._is_unfed(queue):
@@ -69,19 +67,6 @@ class TicketDesk:
         """Chunks of the queue that the worker may have in hand."""
         history = worker.histories.get(queue.number)
         return 1 if history is None else history.allowance(queue.fill, self._job.settings.procs)
-
-    def _hurry(self, queue: NamedQueue | None, getter: Getter) -> None:
-        """A worker waits: chunks that are complete shall not wait for the rest of their batch to be made."""
-        job = self._job
-        if any(feeder.cutting and (queue is None or feeder.queue == queue.number) for feeder in job.feeders):
-            job.exchange.at(job.clock() + _HURRY_AFTER, getter, lambda: self._hurry_now(queue, getter))
-
-    def _hurry_now(self, queue: NamedQueue | None, getter: Getter) -> None:
-        for feeder in self._job.feeders:
-            if feeder.cutting and (queue is None or feeder.queue == queue.number):
-                # a thread, for pickling runs code of the user's
-                threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
-        self._hurry(queue, getter)
 
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
         job = self._job
