@@ -154,6 +154,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
     on_error: OnError = "raise",
     initializer: Callable[..., Any] | None = None,
     initargs: Iterable[Any] = (),
+    maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
     progress: bool = False,
@@ -180,6 +181,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
             exception in its place. The other items have their results in any case.
         initializer: called in each worker before its first chunk.
         initargs: its arguments.
+        maxtasksperchild: chunks after which a worker is replaced by a fresh process; None: never.
         start_method: ``'spawn'``, ``'forkserver'``, ``'fork'``.
         engine: ``'local'``; ``'inline'``: threads of this process, for debugging.
         progress: a line on the terminal.
@@ -206,6 +208,7 @@ def imap_chunks(  # noqa: PLR0913  # see imap
     on_error: OnError = "raise",
     initializer: Callable[..., Any] | None = None,
     initargs: Iterable[Any] = (),
+    maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
     progress: bool = False,
@@ -224,6 +227,7 @@ _NAMES: Final = {  # our settings and what they are called here
     "BUFFER_CHUNKS": "buffersize",
     "CHUNK_TIMEOUT": "timeout",
     "RETRIES": "retries",
+    "MAX_CHUNKS_PER_WORKER": "maxtasksperchild",
     "CRASH_RETRIES": "crash_retries",
     "START_METHOD": "start_method",
     "ENGINE": "engine",
