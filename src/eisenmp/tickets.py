@@ -48,7 +48,11 @@ class TicketDesk:
         if self._done_enough(worker):
             self._deliver(worker, request, queue or job.table[0], None)
             return
-        getter = Getter(worker.number, lambda queue, entry: self._deliver(worker, request, queue, entry), lambda queue: self._allowance(worker, queue))
+        getter = Getter(
+            worker.number,
+            lambda queue, entry: self._deliver(worker, request, queue, entry),
+            lambda queue: self._allowance(worker, queue),
+        )
         job.exchange.get(queue, getter)
         if not getter.live:
             if queue is not None and queue.number in worker.histories:
