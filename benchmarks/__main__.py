@@ -21,6 +21,7 @@ SUITE: Final = (
     "stream",
     "latency",
     "startup",
+    "share",
     "waiting",
     "memory",
 )
