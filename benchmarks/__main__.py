@@ -22,6 +22,7 @@ SUITE: Final = (
     "latency",
     "startup",
     "share",
+    "search",
     "waiting",
     "memory",
 )
