@@ -23,6 +23,7 @@ SUITE: Final = (
     "startup",
     "share",
     "search",
+    "makespan",
     "waiting",
     "memory",
 )
