@@ -24,6 +24,8 @@ SUITE: Final = (
     "share",
     "search",
     "makespan",
+    "tickets",
+    "crowd",
     "waiting",
     "memory",
 )
