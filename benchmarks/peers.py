@@ -7,11 +7,13 @@ function. Start methods are the libraries' own defaults.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
+from queue import Empty
 from typing import Any, Final
 
 from benchmarks.machine import folder
@@ -161,7 +163,8 @@ def faster_fifo(stream: Stream) -> Run:
         for _ in range(count):
             outbox.get()
         run = _timed(lambda: _in_groups(stream, inbox, outbox, group))
-        inbox.put_many([None] * count)
+        for _ in range(count):
+            inbox.put(None)  # each wakes a worker; `put_many` wakes one, however many it puts
     return _flat(stream, run)
 
 
@@ -169,15 +172,23 @@ def _from_faster_fifo(work: Callable[[Any], Any], warm: list[Any], source: tuple
     inbox, group = source
     outbox.put(work(warm))
     while True:
-        got = inbox.get_many(timeout=60.0, max_messages_to_get=group)
-        if None in got:  # of a group that has met its end, the rest is for the others
-            at = got.index(None)
-            inbox.put_many(got[at + 1 :]) if got[at + 1 :] else None
-            got = got[:at]
-            if got:
-                outbox.put_many([work(rows) for rows in got])
+        got = _patiently(inbox, group)
+        ends = got.count(None)
+        outbox.put_many([work(rows) for rows in got if rows is not None])
+        for _ in range(ends - 1):
+            inbox.put(None)  # the others'
+        if ends:
             return
-        outbox.put_many([work(rows) for rows in got])
+
+
+def _patiently(queue: Any, most: int) -> list[Any]:
+    """What is there, up to `most`. Where several wait, its ``get_many`` may tell one that nothing came, at once."""
+    while True:
+        try:
+            return queue.get_many(timeout=60.0, max_messages_to_get=most)  # type: ignore[no-any-return]
+        except Empty:
+            if multiprocessing.parent_process() is not None and os.getppid() == 1:
+                raise  # the benchmark itself is gone
 
 
 def _in_groups(stream: Stream, inbox: Any, outbox: Any, group: int) -> Iterator[Any]:
@@ -187,11 +198,11 @@ def _in_groups(stream: Stream, inbox: Any, outbox: Any, group: int) -> Iterator[
         inbox.put_many(rows)
         under_way += len(rows)
         while under_way > AHEAD * stream.workers * group:
-            got = outbox.get_many(timeout=60.0)
+            got = _patiently(outbox, 1 << 20)
             under_way -= len(got)
             yield from got
     while under_way:
-        got = outbox.get_many(timeout=60.0)
+        got = _patiently(outbox, 1 << 20)
         under_way -= len(got)
         yield from got
 

@@ -38,7 +38,8 @@ def draw(contests: Sequence[Contest], path: Path, headline: str) -> Path | None:
         return None
     import matplotlib
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": OURS, "font.size": 8}):
+    small = {"svg.fonttype": "none", "svg.hashsalt": OURS, "font.size": 8, "font.sans-serif": ["DejaVu Sans"]}
+    with matplotlib.rc_context(small):
         _draw(shown, path, headline)
     return path
 
@@ -92,3 +93,5 @@ def _rows(panel: Any, names: Sequence[str]) -> None:
     panel.set_yticks(range(len(names)), names)
     panel.set_ylim(len(names) - 0.5, -0.5)
     panel.grid(axis="x", linewidth=0.3)
+    panel.tick_params(axis="y", left=False)
+    panel.minorticks_off()
