@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-import eisenmp
 from benchmarks.machine import alarm
 from benchmarks.rounds import OURS, Turns, take_turns
 
@@ -28,7 +27,7 @@ class Contender(Generic[T]):
     Attributes:
         name: in the tables; ours begin with ``eisenmp``.
         run: does it, checks the results, tells the number (or numbers).
-        needs: what must be there: a package to import, or ``eisenmp.<name>``.
+        needs: a package that it imports.
     """
 
     name: str
@@ -37,13 +36,9 @@ class Contender(Generic[T]):
 
     def lacks(self) -> str:
         """Why it cannot run here; empty when it can."""
-        if not self.needs:
+        if not self.needs or importlib.util.find_spec(self.needs) is not None:
             return ""
-        package, _, attribute = self.needs.partition(".")
-        if package == OURS:
-            there = hasattr(eisenmp, attribute) or importlib.util.find_spec(self.needs) is not None
-            return "" if there else f"there is no {self.needs} yet"
-        return "" if importlib.util.find_spec(package) is not None else f"{package} is not installed"
+        return f"{self.needs} is not installed"
 
 
 @dataclass(frozen=True, slots=True)

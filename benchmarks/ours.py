@@ -16,14 +16,9 @@ from benchmarks.machine import folder, noted, wait_until
 from benchmarks.streams import WARM, Gate, Run, Stream, Streamer
 from benchmarks.work import modules, note
 
-__all__ = ["CLASSIC", "IMAP", "IMAP_CHUNKS", "PLAIN", "PLAIN_WIDE", "WIDE", "short_form", "up"]
+__all__ = ["CLASSIC", "IMAP", "IMAP_CHUNKS", "PLAIN", "PLAIN_WIDE", "WIDE", "up"]
 
 WIDE: Final = 64  # chunks
-
-
-def short_form(name: str) -> Callable[..., Any]:
-    """``eisenmp.imap`` or another function that need not be there yet."""
-    return getattr(eisenmp, name)  # type: ignore[no-any-return]
 
 
 def up(emp: eisenmp.Mp) -> bool:
@@ -31,11 +26,11 @@ def up(emp: eisenmp.Mp) -> bool:
     return all(worker.phase == "up" for worker in emp.snapshot().workers)
 
 
-def _imap(name: str, stream: Stream) -> Run:
+def _imap(short_form: Callable[..., Any], stream: Stream) -> Run:
     gate = Gate(stream.warm_items)
     with (
         folder() as path,
-        short_form(name)(
+        short_form(
             stream.function,
             stream.items(gate),
             max_workers=stream.workers,
@@ -76,8 +71,8 @@ def _mp(style: str, window: int | None, stream: Stream) -> Run:
     return Run(seconds, values if stream.by_chunk else list(chain.from_iterable(values)))
 
 
-IMAP: Final = Streamer("eisenmp.imap", partial(_imap, "imap"), "eisenmp.imap")
-IMAP_CHUNKS: Final = Streamer("eisenmp.imap_chunks", partial(_imap, "imap_chunks"), "eisenmp.imap_chunks")
+IMAP: Final = Streamer("eisenmp.imap", partial(_imap, eisenmp.imap))
+IMAP_CHUNKS: Final = Streamer("eisenmp.imap_chunks", partial(_imap, eisenmp.imap_chunks))
 PLAIN: Final = Streamer("eisenmp.Mp plain", partial(_mp, "plain", None))
 PLAIN_WIDE: Final = Streamer(f"eisenmp.Mp plain, window {WIDE}", partial(_mp, "plain", WIDE))
 CLASSIC: Final = Streamer("eisenmp.Mp classic", partial(_mp, "classic", None))

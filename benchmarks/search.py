@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import multiprocessing
 import os
@@ -14,7 +13,7 @@ from typing import Any, Final
 import eisenmp
 from benchmarks.contenders import Contender, Plan, seconds_of
 from benchmarks.machine import check, folder, noted, wait_until
-from benchmarks.ours import short_form, up
+from benchmarks.ours import up
 from benchmarks.peers import POOL
 from benchmarks.rounds import Contest, Goal
 from benchmarks.streams import Gate, Stream, entered
@@ -44,7 +43,7 @@ def hits() -> int:
 
 def product_space() -> Any:
     """The candidates as a space that can be sliced."""
-    return importlib.import_module("eisenmp.spaces").Product(LETTERS, repeat=LENGTH)
+    return eisenmp.spaces.Product(LETTERS, repeat=LENGTH)
 
 
 def by_slices() -> float:
@@ -52,7 +51,7 @@ def by_slices() -> float:
     with folder() as path:
         go = f"{path}.go"
         try:
-            with short_form("imap_chunks")(
+            with eisenmp.imap_chunks(
                 count_md5,
                 product_space(),
                 max_workers=WORKERS,
@@ -140,8 +139,8 @@ def run(plan: Plan) -> Iterator[Contest]:
 
     shipped = Stream(count_md5, True, words, 1000, ("a",))
     field = [
-        Contender("eisenmp.imap_chunks, space", by_slices, "eisenmp.spaces"),
-        Contender("eisenmp.Mp plain, space", by_mp, "eisenmp.spaces"),
+        Contender("eisenmp.imap_chunks, space", by_slices),
+        Contender("eisenmp.Mp plain, space", by_mp),
         Contender("eisenmp.Mp plain, words shipped", by_shipping),
         *entered([POOL], shipped, judge),
         Contender(LOOPS, plain_loops),

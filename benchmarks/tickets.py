@@ -15,7 +15,7 @@ from typing import Any, Final
 import eisenmp
 from benchmarks.contenders import Contender, Plan, part
 from benchmarks.machine import apart, check, folder, noted, resident_bytes, wait_until
-from benchmarks.ours import short_form, up
+from benchmarks.ours import up
 from benchmarks.rounds import Contest, Goal
 from benchmarks.streams import Gate
 from benchmarks.work import modules, note, square
@@ -40,7 +40,7 @@ def by_imap(count: int, gate: Gate) -> Iterator[Iterable[int]]:
     """Results of the short form."""
     with (
         folder() as path,
-        short_form("imap")(
+        eisenmp.imap(
             square,
             items(count, gate),
             max_workers=WORKERS,
@@ -101,9 +101,8 @@ def run(plan: Plan) -> Iterator[Contest]:
     field: list[Contender[dict[str, Any]]] = []
     ours = {"eisenmp.imap": "imap", "eisenmp.Mp plain": "mp"}
     for name, way in ours.items():
-        needs = name if way == "imap" else ""
         for count in (MANY, FEW):
-            field.append(Contender(f"{name}, {count:,}", partial(apart, "tickets", "measure", way, count), needs))
+            field.append(Contender(f"{name}, {count:,}", partial(apart, "tickets", "measure", way, count)))
     turns = plan.compete(field, most=5, warm_up=False)
     seconds = turns.contest("tickets-time", "tickets of one item: time of one", "µs", part(turns, "seconds", 1e6))
     growth = turns.contest("tickets-memory", f"the manager's growth by a ticket, after the first {FEW:,}", "bytes", {})

@@ -15,7 +15,6 @@ from typing import Any, Final
 import eisenmp
 from benchmarks.contenders import Contender, Plan
 from benchmarks.machine import apart, check, cpu_seconds, family
-from benchmarks.ours import short_form
 from benchmarks.rounds import Contest, Goal
 from benchmarks.work import modules, square
 
@@ -57,7 +56,7 @@ def _mp(ref: str, call: str, burst: list[Any]) -> float:
 
 def imap() -> float:
     """The same of the short form."""
-    with short_form("imap")(square, sleepy(), max_workers=2, chunksize=1) as results:
+    with eisenmp.imap(square, sleepy(), max_workers=2, chunksize=1) as results:
         values = list(islice(results, BURST))
         cpu = _over_the_wait()
         values += results
@@ -87,7 +86,7 @@ def _over_the_wait() -> float:
 def run(plan: Plan) -> Iterator[Contest]:
     """The contest of this file; few rounds, for each lasts long and hardly varies."""
     field = [
-        Contender("eisenmp.imap", partial(apart, "waiting", "imap"), "eisenmp.imap"),
+        Contender("eisenmp.imap", partial(apart, "waiting", "imap")),
         Contender("eisenmp.Mp plain", partial(apart, "waiting", "plain")),
         Contender("eisenmp.Mp classic", partial(apart, "waiting", "classic")),
         Contender("Pool", partial(apart, "waiting", "pool")),
