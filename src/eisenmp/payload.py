@@ -43,16 +43,28 @@ def dumps(obj: Any) -> Payload:
 
 
 def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
-    """A buffer callback: keeps large buffers apart, and small ones, which are not worth it, in the pickle."""
+    """A buffer callback: keeps large buffers apart, and small ones, which are not worth it, in the pickle.
+
+    What is kept apart is copied, unless nobody can change it: a payload may wait long before it is sent, and be sent
+    again, while its owner fills the same array anew.
+    """
 
     def in_band(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < _OUT_OF_BAND or len(large) >= MOST_BUFFERS:
             return True
-        large.append(raw)
+        large.append(raw if _is_constant(raw) else bytearray(raw))
         return False
 
     return in_band
+
+
+def _is_constant(raw: memoryview) -> bool:
+    """Whether the memory is that of a ``bytes`` object. Read-only alone does not say so: the owner may still write."""
+    owner: Any = raw.obj
+    while type(owner).__name__ == "ndarray":
+        owner = owner.base  # an array that is a view tells of what
+    return type(owner) is bytes
 
 
 def _dumps_by_value(obj: Any) -> Payload:
