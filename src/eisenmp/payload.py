@@ -7,21 +7,28 @@ pickled by value instead, so that it arrives whole.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
-from eisenmp.wire import MOST_BUFFERS, Buffer
+from eisenmp.wire import LARGE, MOST_BUFFERS, Buffer, Pieces
+
+if TYPE_CHECKING:
+    from eisenmp.ring import Shelf
 
 __all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "loads", "loads_error", "nbytes", "opened"]
 
-Payload = tuple[Buffer, ...]
+Payload = tuple[Buffer | Pieces, ...]  # Pieces only as the body
 
 FILE_MODULES: Final = "_eisenmp_file_"  # prefix of the module names given to worker files, see worker/loader.py
 _OUT_OF_BAND: Final = 4 << 10  # bytes from which a buffer travels by itself
+_SHELF: Final = 64 << 20  # bytes of copies of large buffers that are kept in memory that is used again
+_LOOK: Final = 8  # so many objects of a list, and so many fields of each, are looked at for their size
+_COPIED: Final = (bytes, str, bytearray)
 _ONE_SIDED: Final = (b"__main__", FILE_MODULES.encode())
 
 
@@ -32,14 +39,48 @@ def dumps(obj: Any) -> Payload:
         PayloadError: neither pickle nor cloudpickle can; the text says why.
     """
     buffers: list[Buffer] = []
+    pieces: list[bytes] = []
     try:
-        body = pickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
+        if _has_large(obj):
+            pieces = _dumps_in_pieces(obj, buffers)
+        else:
+            pieces.append(pickle.dumps(obj, 5, buffer_callback=_sieve(buffers)))
     except Exception:
         return _dumps_by_value(obj)
-    for mark in _ONE_SIDED:
-        if mark in body:
+    for piece in pieces:
+        if (len(piece) < LARGE or len(pieces) == 1) and any(mark in piece for mark in _ONE_SIDED):
             return _dumps_by_value(obj)
-    return (body, *buffers)
+    return (pieces[0] if len(pieces) == 1 else Pieces(pieces), *buffers)
+
+
+def _has_large(obj: Any) -> bool:
+    """Whether there is something large on top of the object that pickle would copy. Only looks, must be quick."""
+    if type(obj) not in (list, tuple):
+        return type(obj) in _COPIED and len(obj) >= LARGE
+    for item in obj[:_LOOK]:
+        kind = type(item)
+        if kind in _COPIED:
+            if len(item) >= LARGE:
+                return True
+        elif kind is tuple or kind is list:
+            for part in item[:_LOOK]:
+                if type(part) in _COPIED and len(part) >= LARGE:
+                    return True
+    return False
+
+
+class _Sink(list[Any]):
+    """What a pickler writes to: large ``bytes`` come as the object itself."""
+
+    @property
+    def write(self) -> Callable[[Any], None]:
+        return self.append
+
+
+def _dumps_in_pieces(obj: Any, buffers: list[Buffer]) -> list[bytes]:
+    sink = _Sink()
+    pickle.Pickler(sink, 5, buffer_callback=_sieve(buffers)).dump(obj)
+    return [piece if type(piece) is bytes else bytes(piece) for piece in sink]
 
 
 def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
@@ -53,10 +94,21 @@ def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
         raw = buffer.raw()
         if raw.nbytes < _OUT_OF_BAND or len(large) >= MOST_BUFFERS:
             return True
-        large.append(raw if _is_constant(raw) else bytearray(raw))
+        large.append(raw if _is_constant(raw) else _copy(raw))
         return False
 
     return in_band
+
+
+def _copy(raw: memoryview) -> Buffer:
+    return bytearray(raw) if raw.nbytes < LARGE else _shelf().copy(raw)
+
+
+@functools.cache
+def _shelf() -> Shelf:
+    from eisenmp.ring import Shelf
+
+    return Shelf(_SHELF)
 
 
 def _is_constant(raw: memoryview) -> bool:
@@ -81,29 +133,32 @@ def _dumps_by_value(obj: Any) -> Payload:
     return (body, *buffers)
 
 
-def loads(payload: Sequence[Buffer]) -> Any:
+def loads(payload: Sequence[Buffer | Pieces]) -> Any:
     """Rebuild the object. Arrays in out-of-band buffers lie in the message's own memory and may be written to.
 
     Raises whatever unpickling raises: the caller knows which ticket it was.
     """
-    return pickle.loads(payload[0], buffers=payload[1:])
+    body = payload[0]
+    if type(body) is Pieces:
+        body = bytes(body)
+    return pickle.loads(body, buffers=payload[1:])  # type: ignore[arg-type]  # nothing lies in pieces now
 
 
-def opened(body: Buffer) -> Any:
+def opened(body: Buffer | Pieces) -> Any:
     """Unpickle what our own side of a worker has sent about itself.
 
     Raises:
         ProtocolError: whatever unpickling raises, which may be anything.
     """
     try:
-        return pickle.loads(body)
+        return pickle.loads(body)  # type: ignore[arg-type]  # what has come lies in one piece
     except Exception as error:
         raise ProtocolError(f"a message that cannot be opened: {type(error).__name__}: {error}") from error
 
 
-def nbytes(payload: Sequence[Buffer]) -> int:
+def nbytes(payload: Sequence[Buffer | Pieces]) -> int:
     """Bytes of a payload in all."""
-    return sum([memoryview(p).nbytes for p in payload])
+    return sum(map(len, payload))
 
 
 def dumps_error(error: BaseException, text: str | None = None) -> Payload:
@@ -122,7 +177,7 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
     return dumps((_name(error), _say(error), text, None))
 
 
-def loads_error(payload: Sequence[Buffer]) -> BaseException:
+def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
     """The exception with the remote traceback as its cause; a RemoteError where the exception itself cannot be made."""
     name, message, text, whole = opened(payload[0])
     cause = RemoteTraceback(text)

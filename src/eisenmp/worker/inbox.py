@@ -12,7 +12,7 @@ from collections import deque
 from itertools import count
 from typing import Any, Final
 
-from eisenmp.payload import dumps, loads
+from eisenmp.payload import Payload, dumps, loads
 from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind, encode
 from eisenmp.worker.channel import WorkerChannel
 
@@ -77,7 +77,7 @@ class Inbox:
         else:
             self._replies[int(frame.number) if kind == Kind.CHUNK else frame.serial] = frame
 
-    def ask(self, kind: int, queue: int, timeout: float, payload: tuple[Buffer, ...] = ()) -> Frame:
+    def ask(self, kind: int, queue: int, timeout: float, payload: Payload = ()) -> Frame:
         """Send a request and wait for its reply."""
         request = next(self._requests)
         self.channel.send(encode(kind, payload, queue=queue, serial=request, number=timeout))

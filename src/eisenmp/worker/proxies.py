@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from eisenmp.constants import STOP_MSG, closing_header, parse_header, ticket_header
 from eisenmp.errors import PayloadError
-from eisenmp.payload import dumps, dumps_error, loads
+from eisenmp.payload import Payload, dumps, dumps_error, loads
 from eisenmp.wire import FOREVER, HAS_VALUE, Buffer, Frame, Kind, encode
 from eisenmp.worker.inbox import Inbox, put_message
 
@@ -20,7 +20,7 @@ _NEWS: Final = 0.005  # seconds that empty() and get_nowait() wait for news, so 
 _NEWS_MOST: Final = 0.05  # the same after many looks in a row at a queue that stays empty
 
 
-def answer_message(queue_number: int, serial: int, seconds: float, value: tuple[Buffer, ...] = ()) -> list[Buffer]:
+def answer_message(queue_number: int, serial: int, seconds: float, value: Payload = ()) -> list[Buffer]:
     """The answer to a ticket, with its result where one goes along."""
     flags = HAS_VALUE if value else 0
     return encode(Kind.ANSWER, value, queue=queue_number, serial=serial, number=seconds, flags=flags)
