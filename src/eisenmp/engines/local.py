@@ -66,7 +66,7 @@ class LocalEngine:
             raise
         finally:
             theirs.close()
-        entry = _Worker(worker, process, ManagerChannel(ours))
+        entry = _Worker(worker, process, ManagerChannel(ours, shares=True))
         self._workers[worker] = entry
         self._selector.register(ours, selectors.EVENT_READ, entry)
         if process.sentinel is not None:
