@@ -7,10 +7,10 @@ import os
 import platform
 import sys
 
-from benchmarks import memory, startup, stream, waiting
+from benchmarks import big, memory, startup, stream, waiting
 from benchmarks.figures import table
 
-SUITE = {"stream": stream.run, "startup": startup.run, "waiting": waiting.run, "memory": memory.run}
+SUITE = {"stream": stream.run, "big": big.run, "startup": startup.run, "waiting": waiting.run, "memory": memory.run}
 
 
 def main() -> int:

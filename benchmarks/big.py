@@ -1,0 +1,161 @@
+"""A hundred different objects of 4 MiB through two workers: ours beside Pool, joblib and queues by hand.
+
+``bytes`` are measured and looked at from both ends, arrays are summed. The objects are made before the clock starts,
+and are all distinct, as joblib writes a repeated array once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import eisenmp
+from benchmarks.figures import Figure, paired, ratio_figure, wait_until
+from benchmarks.work_big import ends, same_array, total
+
+__all__ = ["run"]
+
+COUNT = 100
+SIZE = 4 << 20
+WORKERS = 2
+AHEAD = 2 * WORKERS  # objects on their way at a time, where we have to see to it ourselves
+
+
+@cache
+def blocks() -> list[bytes]:
+    """Different bytes; the first and the last one tell them apart."""
+    return [bytes([n]) + n.to_bytes(4, "little") * (SIZE // 4 - 1) + bytes([0, 0, n]) for n in range(COUNT)]
+
+
+@cache
+def arrays() -> list[Any]:
+    """Different arrays that belong to the caller, who may write to them."""
+    import numpy as np
+
+    return [np.arange(n, n + SIZE // 8, dtype="i8") for n in range(COUNT)]
+
+
+def ours(ref: str, items: Sequence[Any]) -> float:
+    """Seconds for all objects through eisenmp."""
+    with eisenmp.Mp() as emp:
+        reader = emp.results.outcomes()
+        path = str(Path(__file__).with_name("work_big.py"))
+        emp.start(
+            worker_modules=[{"WORKER_PATH": path, "WORKER_REF": ref}],
+            NUM_PROCS=WORKERS,
+            NUM_ROWS=1,
+            WORKER_CALL="item",
+        )
+        wait_until(lambda: all(worker.phase == "up" for worker in emp.snapshot().workers))
+        begin = time.perf_counter()
+        emp.feed(iter(items))
+        values = [outcome.value for outcome in reader]
+        seconds = time.perf_counter() - begin
+    check(ref, [value for rows in values for value in rows])
+    return seconds
+
+
+def pool(ref: str, items: Sequence[Any]) -> float:
+    """The same through Pool."""
+    function = FUNCTIONS[ref]
+    with multiprocessing.Pool(WORKERS) as made:
+        made.map(function, items[:WORKERS], chunksize=1)
+        begin = time.perf_counter()
+        values = list(made.imap_unordered(function, iter(items)))
+        seconds = time.perf_counter() - begin
+    check(ref, values)
+    return seconds
+
+
+def joblib(ref: str, items: Sequence[Any]) -> float:
+    """The same through joblib, whose arrays go through files in shared memory."""
+    from joblib import Parallel, delayed
+
+    function = delayed(FUNCTIONS[ref])
+    with Parallel(n_jobs=WORKERS, batch_size=1) as made:
+        made(function(item) for item in items[:WORKERS])
+        begin = time.perf_counter()
+        values = made(function(item) for item in items)
+        seconds = time.perf_counter() - begin
+    check(ref, values)
+    return seconds
+
+
+def by_hand(make_queue: Callable[[], Any], ref: str, items: Sequence[Any]) -> float:
+    """The same through two queues, one there and one back."""
+    inbox, outbox = make_queue(), make_queue()
+    processes = [multiprocessing.Process(target=_serve, args=(inbox, outbox, ref), daemon=True) for _ in range(WORKERS)]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        outbox.get()
+    begin = time.perf_counter()
+    values: list[Any] = []
+    for at, item in enumerate(items):
+        if at >= AHEAD:
+            values.append(outbox.get())
+        inbox.put(item)
+    values += [outbox.get() for _ in range(AHEAD)]
+    seconds = time.perf_counter() - begin
+    for process in processes:
+        process.terminate()
+        process.join()
+    check(ref, values)
+    return seconds
+
+
+def _serve(inbox: Any, outbox: Any, ref: str) -> None:
+    function = FUNCTIONS[ref]
+    outbox.put("up")
+    while True:
+        outbox.put(function(inbox.get()))
+
+
+def _simple_queue() -> Any:
+    return multiprocessing.SimpleQueue()
+
+
+def _faster_fifo() -> Any:
+    import faster_fifo
+
+    return faster_fifo.Queue(max_size_bytes=2 * AHEAD * SIZE)
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {"ends": ends, "total": total, "same_array": same_array}
+
+
+def check(ref: str, values: list[Any]) -> None:
+    """A library that loses results must not look fast."""
+    if ref == "same_array":
+        values = [int(value.sum()) for value in values]
+    wanted = [(SIZE, n, n) for n in range(COUNT)] if ref == "ends" else [int(array.sum()) for array in arrays()]
+    if sorted(values) != sorted(wanted):
+        raise AssertionError(f"wrong results of {ref}: {sorted(values)[:3]} …")
+
+
+def run(rounds: int) -> list[Figure]:
+    """All figures of this file, beside the peers that are installed."""
+    peers: list[tuple[str, Callable[[str, Sequence[Any]], float]]] = [
+        ("Pool", pool),
+        ("SimpleQueue", partial(by_hand, _simple_queue)),
+    ]
+    if importlib.util.find_spec("faster_fifo") is not None:
+        peers.append(("faster-fifo", partial(by_hand, _faster_fifo)))
+    goals = {("bytes", "Pool"): 7.0, ("bytes", "faster-fifo"): 1.5, ("arrays", "joblib"): 2.0}
+    cases = [("bytes", "ends", blocks, peer) for peer in peers]
+    if importlib.util.find_spec("numpy") is not None:
+        if importlib.util.find_spec("joblib") is not None:
+            peers.append(("joblib", joblib))
+        cases += [("arrays", "total", arrays, peer) for peer in peers]
+        cases += [("arrays there and back", "same_array", arrays, peers[0])]
+    figures = []
+    for what, ref, make, (name, peer) in cases:
+        items = make()
+        times = paired(partial(ours, ref, items), partial(peer, ref, items), rounds)
+        figures.append(ratio_figure(f"big, {what}", *times, name, goals.get((what, name))))
+    return figures
