@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
+import queue
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -113,7 +114,11 @@ def _serve(inbox: Any, outbox: Any, ref: str) -> None:
     function = FUNCTIONS[ref]
     outbox.put("up")
     while True:
-        outbox.put(function(inbox.get()))
+        try:
+            item = inbox.get()
+        except queue.Empty:  # faster-fifo wakes up in vain now and then
+            continue
+        outbox.put(function(item))
 
 
 def _simple_queue() -> Any:

@@ -112,6 +112,7 @@ class Memory:
             return
         os.close(self.fd)
         self.fd = -1
+        _open.discard(self)
         try:
             self.view.release()
             self._map.close()
