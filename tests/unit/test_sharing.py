@@ -141,6 +141,13 @@ def test_a_large_result_makes_the_manager_offer_memory(pair: Pair) -> None:
     assert (loads(frame.payload) == np.arange(500_000)).all()
 
 
+def test_ready_and_the_first_large_result_may_come_in_one_go(pair: Pair) -> None:
+    pair.tell(chunk(np.zeros(LARGE)))
+    pair.worker.send(result(np.arange(500_000)))
+    (frame,) = pair.hear(1)
+    assert (loads(frame.payload) == np.arange(500_000)).all()
+
+
 def test_what_is_kept_stays_and_the_rest_is_used_again(pair: Pair) -> None:
     pair.share()
     kept = []
@@ -218,6 +225,12 @@ def test_a_worker_that_cannot_map_it_goes_on_without(pair: Pair, monkeypatch: py
         assert (loads(pair.came.pop().payload) == n).all()
     assert pair.counted > 3 * (4 << 20)
     assert pair.worker._shared is None
+
+
+def test_nothing_comes_before_the_first_message(pair: Pair) -> None:
+    pair.manager.keep(encode(Kind.SETUP, dumps(bytes(LARGE))))
+    pair.manager.flush()
+    assert pair.theirs.recv(1)[0] == Kind.SETUP
 
 
 def test_a_manager_that_gets_no_memory_asks_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,16 +54,20 @@ class Sharing:
         return message
 
     def _is_worth_it(self, message: list[Buffer]) -> bool:
+        if message[0][0] == Kind.SETUP:  # a worker reads its first message before it understands others
+            return False
         return self._decoder.large >= LARGE or (len(message) > 1 and sum(map(len, message)) >= LARGE)
 
     def _make_offer(self) -> list[Buffer]:
-        from eisenmp.ring import Memory
+        from eisenmp.ring import Copier, Memory
 
         try:
             self._memory = Memory.new()
         except (OSError, ValueError):
             self._refused = True
             return []
+        self._reader = Copier(self._memory, self._memory.half)
+        self._decoder.open = self._reader.open  # what lies there may be decoded together with the READY before it
         offer = encode(Kind.RING)
         self._offer = offer[0]
         return offer
@@ -91,13 +95,11 @@ class Sharing:
         Raises:
             ProtocolError: it makes no sense.
         """
-        from eisenmp.ring import Copier, Writer, unpacked
+        from eisenmp.ring import Writer, unpacked
 
         if frame.kind == Kind.FREED and self._writer is not None:
             self._writer.free(unpacked(frame.body))
         elif frame.kind == Kind.RING_READY and self._memory is not None and self._writer is None:
-            self._reader = Copier(self._memory, self._memory.half)
-            self._decoder.open = self._reader.open
             self._writer = Writer(self._memory, 0)
         else:
             raise ProtocolError(f"message of kind {frame.kind} about memory that is not shared")
