@@ -246,9 +246,13 @@ class _Half:
 class Copier(_Half):
     """Copies out at once."""
 
-    def open(self, offset: int, size: int) -> bytearray:
+    def __init__(self, memory: Memory, base: int) -> None:
+        super().__init__(memory, base)
+        self._shelf = Shelf(memory.half)
+
+    def open(self, offset: int, size: int) -> Buffer:
         """A copy of what lies there."""
-        copy = bytearray(self.part(offset, size))
+        copy = self._shelf.copy(self.part(offset, size))
         self._done.append(offset)
         return copy
 
