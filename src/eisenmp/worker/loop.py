@@ -62,6 +62,7 @@ def run_plain(inbox: Inbox, toolbox: Toolbox, entry: Callable[..., Any], *, per_
         if frame.kind == Kind.END:
             return
         answers = [_run_chunk(inbox, toolbox, frame, call, per_item=per_item)]
+        del frame  # before the answer goes: shared memory that it lies in is told to be free along with it
 
 
 def _run_chunk(
