@@ -169,7 +169,7 @@ class Writer:
         self._base = base
         self._slots = Slots(memory.half)
         self._lock = threading.Lock()  # slots are taken by who sends and given back by who receives
-        self._used = 0  # below it, the file has its blocks
+        self._used = 0  # up to here the file has its blocks
         self.broken = False
 
     def put(self, pieces: Sequence[Buffer], size: int) -> int | None:
@@ -187,16 +187,14 @@ class Writer:
         return at
 
     def _write(self, at: int, pieces: Sequence[Buffer], size: int) -> None:
+        if at + size > self._used:
+            _reserve(self._memory.fd, self._base + self._used, at + size - self._used)
+            self._used = at + size
         to = self._base + at
-        new = at + size > self._used  # a write can fail where the file has no blocks; touching the mapping there kills
         for piece in pieces:
             end = to + len(piece)
-            if new:
-                _write_all(self._memory.fd, piece, to)
-            else:
-                self._memory.view[to:end] = piece
+            self._memory.view[to:end] = piece
             to = end
-        self._used = max(self._used, at + size)
 
     def free(self, offsets: Sequence[int]) -> None:
         """The other side is done with these.
@@ -209,8 +207,16 @@ class Writer:
                 self._slots.give(offset)
 
 
-def _write_all(fd: int, piece: Buffer, offset: int) -> None:
-    rest = memoryview(piece)
+def _reserve(fd: int, offset: int, size: int) -> None:
+    """Give this part of the file its blocks: here a full disk is an error, in a mapping it ends the process.
+
+    Raises:
+        OSError: there are none.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, offset, size)
+        return
+    rest = memoryview(bytes(size))
     while rest:
         count = os.pwrite(fd, rest, offset)
         rest, offset = rest[count:], offset + count

@@ -180,14 +180,19 @@ def test_the_writer_takes_what_fits_and_says_no_to_the_rest(memory: Memory) -> N
         writer.free([7 * PAGE])
 
 
-def test_a_full_disk_ends_the_use_of_the_memory(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize('reserves', [True, False])
+def test_a_full_disk_ends_the_use_of_the_memory(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, reserves: bool
+) -> None:
+    if not reserves:
+        monkeypatch.delattr(os, 'posix_fallocate', raising=False)
     writer = Writer(memory, 0)
     assert writer.put([b'x' * PAGE], PAGE) == 0
 
     def full(*_: Any) -> int:
         raise OSError(errno.ENOSPC, 'no space left')
 
-    monkeypatch.setattr(os, 'pwrite', full)
+    monkeypatch.setattr(os, 'posix_fallocate' if reserves else 'pwrite', full)
     assert writer.put([b'y' * PAGE], PAGE) is None
     writer.free([0])
     assert writer.put([b'z'], 1) is None

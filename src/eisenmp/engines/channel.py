@@ -49,15 +49,32 @@ class ManagerChannel:
 
     def flush(self) -> bool:
         """Send as much of what was noted as goes now. True when nothing is left."""
+        while self.step():
+            if not self._kept:
+                return True
+        return False
+
+    def step(self) -> bool:
+        """The same, but no further than the next large message: while it is copied, others wait for their first one.
+
+        True when all of that is sent; :attr:`more` tells whether more is noted.
+        """
         with self._lock:
-            while self._kept:
+            large = False
+            while self._kept and not large:
                 message = self._kept.popleft()
                 if self._sharing is not None and self.open:
+                    large = len(message) > 1
                     message = self._sharing.outgoing(message)
                 self._out.extend(message)
             if not self.open:
                 self._out.clear()
             return self._flush()
+
+    @property
+    def more(self) -> bool:
+        """Whether something is noted that nobody has begun to send."""
+        return bool(self._kept)
 
     def _flush(self) -> bool:
         out = self._out
