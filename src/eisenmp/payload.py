@@ -7,18 +7,14 @@ pickled by value instead, so that it arrives whole.
 
 from __future__ import annotations
 
-import functools
 import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
 from eisenmp.wire import LARGE, MOST_BUFFERS, Buffer, Pieces
-
-if TYPE_CHECKING:
-    from eisenmp.ring import Shelf
 
 __all__ = ["FILE_MODULES", "Payload", "dumps", "dumps_error", "loads", "loads_error", "nbytes", "opened"]
 
@@ -26,10 +22,10 @@ Payload = tuple[Buffer | Pieces, ...]  # Pieces only as the body
 
 FILE_MODULES: Final = "_eisenmp_file_"  # prefix of the module names given to worker files, see worker/loader.py
 _OUT_OF_BAND: Final = 4 << 10  # bytes from which a buffer travels by itself
-_SHELF: Final = 64 << 20  # bytes of copies of large buffers that are kept in memory that is used again
 _LOOK: Final = 8  # so many objects of a list, and so many fields of each, are looked at for their size
 _COPIED: Final = (bytes, str, bytearray)
-_ONE_SIDED: Final = (b"__main__", FILE_MODULES.encode())
+_MAIN: Final = b"__main__"
+_FILE: Final = FILE_MODULES.encode()
 
 
 def dumps(obj: Any) -> Payload:
@@ -39,18 +35,22 @@ def dumps(obj: Any) -> Payload:
         PayloadError: neither pickle nor cloudpickle can; the text says why.
     """
     buffers: list[Buffer] = []
-    pieces: list[bytes] = []
+    body: bytes | Pieces
     try:
         if _has_large(obj):
-            pieces = _dumps_in_pieces(obj, buffers)
+            body = _dumps_in_pieces(obj, buffers)
+            one_sided = any(_names_one_side(piece) for piece in body.pieces if len(piece) < LARGE)
         else:
-            pieces.append(pickle.dumps(obj, 5, buffer_callback=_sieve(buffers)))
+            body = pickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
+            one_sided = _names_one_side(body)
     except Exception:
         return _dumps_by_value(obj)
-    for piece in pieces:
-        if (len(piece) < LARGE or len(pieces) == 1) and any(mark in piece for mark in _ONE_SIDED):
-            return _dumps_by_value(obj)
-    return (pieces[0] if len(pieces) == 1 else Pieces(pieces), *buffers)
+    return _dumps_by_value(obj) if one_sided else (body, *buffers)
+
+
+def _names_one_side(pickled: bytes) -> bool:
+    """Whether something in there may be named by a module that the other side does not have."""
+    return _MAIN in pickled or _FILE in pickled
 
 
 def _has_large(obj: Any) -> bool:
@@ -77,10 +77,10 @@ class _Sink(list[Any]):
         return self.append
 
 
-def _dumps_in_pieces(obj: Any, buffers: list[Buffer]) -> list[bytes]:
+def _dumps_in_pieces(obj: Any, buffers: list[Buffer]) -> Pieces:
     sink = _Sink()
     pickle.Pickler(sink, 5, buffer_callback=_sieve(buffers)).dump(obj)
-    return [piece if type(piece) is bytes else bytes(piece) for piece in sink]
+    return Pieces([piece if type(piece) is bytes else bytes(piece) for piece in sink])
 
 
 def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
@@ -101,14 +101,11 @@ def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
 
 
 def _copy(raw: memoryview) -> Buffer:
-    return bytearray(raw) if raw.nbytes < LARGE else _shelf().copy(raw)
+    if raw.nbytes < LARGE:
+        return bytearray(raw)
+    from eisenmp.ring import shelf
 
-
-@functools.cache
-def _shelf() -> Shelf:
-    from eisenmp.ring import Shelf
-
-    return Shelf(_SHELF)
+    return shelf().copy(raw)
 
 
 def _is_constant(raw: memoryview) -> bool:

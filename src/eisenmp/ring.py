@@ -19,13 +19,13 @@ import weakref
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from eisenmp.errors import ProtocolError
 from eisenmp.wire import Buffer
 
-__all__ = ["HALF", "Copier", "Lender", "Memory", "Shelf", "Slots", "Writer", "close_all", "packed", "unpacked"]
+__all__ = ["HALF", "Copier", "Lender", "Memory", "Shelf", "Slots", "Writer", "close_all", "packed", "shelf", "unpacked"]
 
 HALF: Final = 32 << 20  # bytes each way; only what was ever used takes memory
 _GRAIN: Final = 4096  # slots begin at multiples of it, as arrays like it
@@ -124,9 +124,10 @@ _open: weakref.WeakSet[Memory] = weakref.WeakSet()
 
 
 def close_all() -> None:
-    """In a forked worker: it has no part in what the manager shares with others."""
+    """In a forked worker: it has no part in what the manager shares with others, nor in its shelf."""
     for memory in list(_open):
         memory.close()
+    shelf.cache_clear()
 
 
 def _new_file() -> int:
@@ -328,6 +329,12 @@ class Shelf:
     def _gone(self, at: int, _: object) -> None:
         del self._lent[at]
         self._back.append(at)
+
+
+@cache
+def shelf() -> Shelf:
+    """The one for payloads of this process."""
+    return Shelf(2 * HALF)
 
 
 def packed(offsets: Sequence[int]) -> bytes:
