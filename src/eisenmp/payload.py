@@ -105,7 +105,7 @@ def _copy(raw: memoryview) -> Buffer:
         return bytearray(raw)
     from eisenmp.ring import shelf
 
-    return shelf().copy(raw)
+    return shelf("payloads").copy(raw)
 
 
 def _is_constant(raw: memoryview) -> bool:

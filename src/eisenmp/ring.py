@@ -18,8 +18,7 @@ import threading
 import weakref
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
 from typing import Final
 
 from eisenmp.errors import ProtocolError
@@ -28,6 +27,7 @@ from eisenmp.wire import Buffer
 __all__ = ["HALF", "Copier", "Lender", "Memory", "Shelf", "Slots", "Writer", "close_all", "packed", "shelf", "unpacked"]
 
 HALF: Final = 32 << 20  # bytes each way; only what was ever used takes memory
+_TRIES: Final = 16  # of the views that were given away, so many are tried at a time
 _GRAIN: Final = 4096  # slots begin at multiples of it, as arrays like it
 
 
@@ -124,10 +124,11 @@ _open: weakref.WeakSet[Memory] = weakref.WeakSet()
 
 
 def close_all() -> None:
-    """In a forked worker: it has no part in what the manager shares with others, nor in its shelf."""
+    """In a forked worker: it has no part in what the manager shares with others, nor in its shelves."""
     for memory in list(_open):
         memory.close()
-    shelf.cache_clear()
+    _for_life.extend(_shelves.values())
+    _shelves.clear()
 
 
 def _new_file() -> int:
@@ -230,7 +231,6 @@ class _Half:
         self._view = memory.view
         self._base = base
         self._size = memory.half
-        self._done: deque[int] = deque()  # appended to by any thread, even by the garbage collector
 
     def part(self, offset: int, size: int) -> memoryview:
         """The memory of a slot.
@@ -242,6 +242,21 @@ class _Half:
             raise ProtocolError(f"{size} bytes at {offset} of {self._size} shared ones")
         return self._view[self._base + offset : self._base + offset + size]
 
+
+class Copier(_Half):
+    """Copies out at once."""
+
+    def __init__(self, memory: Memory, base: int) -> None:
+        super().__init__(memory, base)
+        self._shelf = shelf("results")
+        self._done: deque[int] = deque()  # appended to by who receives, emptied by who sends
+
+    def open(self, offset: int, size: int) -> Buffer:
+        """A copy of what lies there."""
+        copy = self._shelf.copy(self.part(offset, size))
+        self._done.append(offset)
+        return copy
+
     def done(self) -> list[int]:
         """Slots that are no longer needed, each told once."""
         offsets = []
@@ -250,27 +265,43 @@ class _Half:
         return offsets
 
 
-class Copier(_Half):
-    """Copies out at once."""
+class _Loans:
+    """Views that were given away, and which of them are back: nothing looks at the memory through them any more.
 
-    def __init__(self, memory: Memory, base: int) -> None:
-        super().__init__(memory, base)
-        self._shelf = Shelf(memory.half)
-
-    def open(self, offset: int, size: int) -> Buffer:
-        """A copy of what lies there."""
-        copy = self._shelf.copy(self.part(offset, size))
-        self._done.append(offset)
-        return copy
-
-
-def _lend(part: memoryview, gone: Callable[[object], None]) -> tuple[weakref.ref[memoryview], memoryview]:
-    """A view of the same memory, and a reference that calls `gone` when nothing looks at it through that view any more.
-
-    Views of a view count as views of the same object, so this one would not tell when the last of them goes. Through a
-    PickleBuffer, `part` becomes that object, and lives exactly as long as anything made of the new view.
+    Views of a view count as views of the same object, so a plain one would not tell when the last of them goes. Through
+    a PickleBuffer, a part becomes that object: it can be released as soon as nothing made of the new view is left.
+    The garbage collector of Python before 3.12.9 crashes over a memoryview with views of its own that it takes for
+    garbage. So parts are held and tried, not watched by weak references, and whoever has loans lives on: a shelf and a
+    worker's lender until the process ends.
     """
-    return weakref.ref(part, gone), pickle.PickleBuffer(part).raw()
+
+    def __init__(self) -> None:
+        self._lent: deque[tuple[int, memoryview]] = deque()  # appended to by one thread, tried by another
+        self._kept: list[tuple[int, memoryview]] = []
+
+    def lend(self, offset: int, part: memoryview) -> memoryview:
+        """A view of the same memory."""
+        view = pickle.PickleBuffer(part).raw()
+        self._lent.append((offset, part))
+        return view
+
+    def back(self, tries: int | None = None) -> list[int]:
+        """Offsets of those that are back, each told once. Of many, only some are tried: the next ones next time."""
+        found = []
+        for _ in range(len(self._lent) if tries is None else min(tries, len(self._lent))):
+            offset, part = self._lent.popleft()
+            try:
+                part.release()
+            except BufferError:
+                self._lent.append((offset, part))
+            else:
+                found.append(offset)
+        return found
+
+    def keep(self) -> None:
+        """What is lent now counts as lent for ever."""
+        while self._lent:
+            self._kept.append(self._lent.popleft())
 
 
 class Lender(_Half):
@@ -278,22 +309,25 @@ class Lender(_Half):
 
     def __init__(self, memory: Memory, base: int) -> None:
         super().__init__(memory, base)
-        self._lent: dict[int, weakref.ref[memoryview]] = {}
-        self._pinned: set[int] = set()
+        self._loans = _Loans()
 
     def open(self, offset: int, size: int) -> memoryview:
         """A writable view of what lies there."""
-        self._lent[offset], view = _lend(self.part(offset, size), partial(self._back, offset))
-        return view
+        return self._loans.lend(offset, self.part(offset, size))
+
+    def done(self) -> list[int]:
+        """Slots that are no longer needed, each told once. One thread at a time."""
+        return self._loans.back(_TRIES)
+
+    def live_on(self) -> None:
+        """Stay until the process ends, and look after its forks."""
+        _for_life.append(self)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self.pin)
 
     def pin(self) -> None:
         """This process forks: its child may go on looking at what we have now, which is never used again."""
-        self._pinned.update(tuple(self._lent))
-
-    def _back(self, offset: int, _: object) -> None:
-        del self._lent[offset]
-        if offset not in self._pinned:
-            self._done.append(offset)
+        self._loans.keep()
 
 
 class Shelf:
@@ -302,39 +336,41 @@ class Shelf:
     def __init__(self, size: int) -> None:
         self._view = memoryview(mmap.mmap(-1, size, access=mmap.ACCESS_COPY))  # nothing that a forked child would share
         self._slots = Slots(size)
-        self._lent: dict[int, weakref.ref[memoryview]] = {}
-        self._back: deque[int] = deque()  # appended to by any thread, even by the garbage collector
+        self._loans = _Loans()
         self._lock = threading.Lock()
 
     def copy(self, raw: memoryview) -> Buffer:
         """A writable copy; on the shelf, while it has room, and while nobody else is at it."""
+        size = raw.nbytes
         if not self._lock.acquire(blocking=False):
             return bytearray(raw)
         try:
-            at = self._take(raw.nbytes)
+            at = self._take(size, _TRIES)
+            if at is None:
+                at = self._take(size, None)
+            if at is None:
+                return bytearray(raw)
+            part = self._view[at : at + size]
+            part[:] = raw
+            return self._loans.lend(at, part)
         finally:
             self._lock.release()
-        if at is None:
-            return bytearray(raw)
-        part = self._view[at : at + raw.nbytes]
-        part[:] = raw
-        self._lent[at], view = _lend(part, partial(self._gone, at))
-        return view
 
-    def _take(self, size: int) -> int | None:
-        while self._back:
-            self._slots.give(self._back.popleft())
+    def _take(self, size: int, tries: int | None) -> int | None:
+        for at in self._loans.back(tries):
+            self._slots.give(at)
         return self._slots.take(size)
 
-    def _gone(self, at: int, _: object) -> None:
-        del self._lent[at]
-        self._back.append(at)
+
+_for_life: list[Lender | Shelf] = []
+_shelves: dict[str, Shelf] = {}
 
 
-@cache
-def shelf() -> Shelf:
-    """The one for payloads of this process."""
-    return Shelf(2 * HALF)
+def shelf(use: str) -> Shelf:
+    """The one of this process for ``'payloads'``, which wait to be sent, or for ``'results'``, which have come."""
+    if use not in _shelves:
+        _shelves[use] = Shelf(2 * HALF)
+    return _shelves[use]
 
 
 def packed(offsets: Sequence[int]) -> bytes:

@@ -245,6 +245,36 @@ def test_a_slot_is_free_when_nothing_looks_at_it_any_more(memory: Memory, keeper
     assert reader.done() == []
 
 
+class Holder:
+    pass
+
+
+def test_views_in_circles_of_garbage(memory: Memory) -> None:
+    """Older Pythons crash over a memoryview with views of its own that the garbage collector takes for garbage."""
+    Writer(memory, 0).put([bytes(100)], 100)
+    reader, shelf = Lender(memory, 0), Shelf(HALF)
+    for n in range(200):
+        views = [reader.open(0, 100), shelf.copy(memoryview(b'a' * PAGE))]
+        holder: Any = Holder()
+        holder.views, holder.parts, holder.me = views, [memoryview(view)[5:] for view in views], holder
+        holder.array = np.frombuffer(views[0], 'u1')
+        del views, holder
+        if n % 3 == 0:
+            gc.collect()
+    gc.collect()
+    assert set(reader.done()) == {0}
+
+
+def test_of_many_views_each_is_tried_in_its_turn(memory: Memory) -> None:
+    reader = Lender(memory, 0)
+    views = [reader.open(n, 1) for n in range(100)]
+    del views[50]
+    told: list[int] = []
+    for _ in range(7):
+        told += reader.done()
+    assert told == [50]
+
+
 def test_a_view_may_be_written_to(memory: Memory) -> None:
     Writer(memory, 0).put([bytes(100)], 100)
     array = np.frombuffer(Lender(memory, 0).open(0, 100), 'u1')

@@ -15,7 +15,7 @@ import eisenmp.ring
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.errors import ProtocolError
 from eisenmp.payload import dumps, loads
-from eisenmp.ring import Memory, packed
+from eisenmp.ring import Lender, Memory, packed
 from eisenmp.wire import HEAD_BYTES, LARGE, Buffer, Frame, Kind, encode
 from eisenmp.worker.channel import WorkerChannel
 from tests.support import wait_until
@@ -82,13 +82,15 @@ class Pair:
         self.manager.close()
         self.theirs.close()
         if self.worker._shared is not None:
+            while self.worker._shared[0].done():
+                pass
             for memory in list(eisenmp.ring._open):
                 memory.close()
 
 
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    monkeypatch.setattr(os, 'register_at_fork', lambda **_: None)  # it would keep the worker's end for ever
+    monkeypatch.setattr(Lender, 'live_on', lambda _: None)  # to the end of the process, that is
     made = Pair()
     yield made
     made.close()

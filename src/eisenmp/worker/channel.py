@@ -131,8 +131,7 @@ class WorkerChannel:
         except (OSError, ValueError):
             return
         lender = Lender(memory, 0)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=lender.pin)
+        lender.live_on()
         self._decoder.open = lender.open
         with self._sending:  # nothing of ours lies there before the manager knows
             self._send([memoryview(piece) for piece in encode(Kind.RING_READY)])
