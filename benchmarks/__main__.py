@@ -19,6 +19,7 @@ from benchmarks.table import contest_table, goal_table
 # A new workload is a module with a `run(plan)` that yields contests, and a line here.
 SUITE: Final = (
     "stream",
+    "big",
     "latency",
     "startup",
     "share",

@@ -11,7 +11,7 @@ A map of this folder, along the way of the data::
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
-    wire.py       4 messages and their bytes;  payload.py  objects and their bytes
+    wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
     engines/        what starts workers and carries bytes: local, inline
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies
     results/      6 what became of every ticket

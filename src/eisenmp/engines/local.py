@@ -66,7 +66,7 @@ class LocalEngine:
             raise
         finally:
             theirs.close()
-        entry = _Worker(worker, process, ManagerChannel(ours))
+        entry = _Worker(worker, process, ManagerChannel(ours, shares=True))
         self._workers[worker] = entry
         self._selector.register(ours, selectors.EVENT_READ, entry)
         if process.sentinel is not None:
@@ -95,15 +95,23 @@ class LocalEngine:
             self._noted.append(entry)
 
     def flush(self) -> None:
+        turns: deque[_Worker] = deque()
         while self._noted:
             try:
                 entry = self._noted.popleft()
             except IndexError:
-                return  # another thread was faster
-            if not entry.channel.flush() and not entry.writing:
-                entry.writing = True
-                self._to_write.append(entry)
-                self.wake()
+                break  # another thread was faster
+            if entry not in turns:
+                turns.append(entry)
+        while turns:
+            entry = turns.popleft()
+            if not entry.channel.step():
+                if not entry.writing:
+                    entry.writing = True
+                    self._to_write.append(entry)
+                    self.wake()
+            elif entry.channel.more:
+                turns.append(entry)
 
     def wait(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []

@@ -166,6 +166,8 @@ def fork(name: str, child: socket.socket, run: Callable[[socket.socket], int]) -
     try:
         for sock in list(manager_sockets):
             sock.close()
+        if "eisenmp.ring" in sys.modules:
+            sys.modules["eisenmp.ring"].close_all()
         code = run(child)
     finally:
         os._exit(code)  # never back into the manager's stack: its atexit and finally belong to the manager

@@ -9,7 +9,7 @@ from threading import RLock
 from typing import Any, NamedTuple
 
 from eisenmp.errors import PayloadError, StopJob
-from eisenmp.payload import ItemError, dumps, dumps_error, dumps_plain, loads
+from eisenmp.payload import ItemError, Payload, dumps, dumps_error, dumps_plain, loads
 from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 from eisenmp.worker.channel import Disconnected
 
@@ -274,9 +274,7 @@ class Run:
         return seconds
 
 
-def answer_message(
-    queue: int, serial: int, seconds: float, value: tuple[Buffer, ...] = (), flags: int = 0
-) -> list[Buffer]:
+def answer_message(queue: int, serial: int, seconds: float, value: Payload = (), flags: int = 0) -> list[Buffer]:
     """The answer to a ticket, with its result where one goes along."""
     flags |= HAS_VALUE if value else 0
     return encode(Kind.ANSWER, value, queue=queue, serial=serial, number=seconds, flags=flags)

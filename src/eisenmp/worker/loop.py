@@ -67,6 +67,7 @@ def run_plain(
         if frame.kind == Kind.END:
             return
         answers = _run(inbox, toolbox, frame, Work(call, per_item, retries))
+        del frame  # before the answer goes: shared memory that it lies in is told to be free along with it
 
 
 def _run(inbox: Inbox, toolbox: Toolbox, frame: Frame, work: Work) -> list[list[Buffer]]:
