@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib
 import json
 import os
@@ -156,6 +157,7 @@ def alarm(seconds: float) -> Iterator[None]:
     before = children()
 
     def ring(*_: object) -> None:
+        faulthandler.dump_traceback(all_threads=True)  # where does it hang?
         raise TimeoutError(f"not done after {seconds:g} s")
 
     armed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
