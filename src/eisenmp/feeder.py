@@ -10,17 +10,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
-from eisenmp.payload import Payload, dumps, dumps_plain, nbytes
+from eisenmp.payload import CONSTANT, Payload, dumps, dumps_plain, nbytes
 from eisenmp.sources import Source
 
 __all__ = ["Cut", "Feeder", "Sink"]
 
 _CHUNK_BYTES: Final = 4 << 20  # a chunk of default size is cut short at about this; NUM_ROWS given is kept to
 _CUT_SECONDS: Final = 0.001  # reading and pickling one batch may take about this long
+_SHORT: Final = 32  # items: in shorter chunks, all of them are looked at
+_TRUST: Final = 8  # chunks of constant items, before several are read together
+_FOREVER: Final = 1 << 60
 _ROWS_SECONDS: Final = 0.005  # and one automatic chunk this long
 
 
@@ -92,7 +95,9 @@ class Feeder:
         self._clock = clock
         self._exact = True
         self._step = 1  # items taken at a time; grows to `rows` when they turn out small
-        self._foreign = False  # its items do not share a pickle
+        self._constant = 0  # chunks so far of nothing but items that cannot change
+        self._pieces: list[bytes] = []  # chunks of a batch, pickled one by one
+        self._piece_items = 0
         self._trouble: BaseException | None = None
         self._sink: Sink
         self._shipping = threading.Lock()  # what was read first is shipped first
@@ -112,7 +117,7 @@ class Feeder:
 
     def waits_with_chunks(self) -> bool:
         """Whether it waits for its iterable with complete chunks in hand."""
-        return self.cutting and self._source.count() >= self._least()
+        return self.cutting and (bool(self._pieces) or self._source.count() >= self._least())
 
     def _least(self) -> int:
         """Items that can go as a chunk."""
@@ -121,8 +126,9 @@ class Feeder:
     def hurry(self) -> None:
         """Ship the chunks that are complete, while the rest of the batch is waited for. From any thread."""
         with self._shipping:
-            part = self._source.part(self._least())
             try:
+                self._ship_pieces()
+                part = self._source.part(self._least())
                 if len(part):
                     self._ship(part)
             except BaseException as raised:  # the feeder's own thread tells of it
@@ -143,14 +149,47 @@ class Feeder:
         """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""
         while chunks := self._sink.wait_for_room(self):
             made = self.made
-            error = self._cut(chunks)
-            with self._shipping:
-                rows = self._source.rest()
-                wanted = not len(rows) or self._ship(rows)
+            wanted, error = self._cut_apart(chunks) if self._is_apart(chunks) else self._cut_together(chunks)
             error = error or self._trouble
             if not wanted or error is not None or self.made == made:
                 return error
         return None
+
+    def _is_apart(self, chunks: int) -> bool:
+        """Whether each chunk is pickled before the next one is read.
+
+        An iterator may fill the same list or array anew for each item, so a chunk is what it was when it was read. Only
+        numbers, texts and the like cannot change; to see that all items are such costs as much as pickling a chunk, but
+        for short ones.
+        """
+        together = not self._source.own_pickle or (self.rows < _SHORT and self._constant >= _TRUST)
+        return chunks > 1 and not together
+
+    def _cut_together(self, chunks: int) -> tuple[bool, BaseException | None]:
+        """Read so many chunks, then pickle them: (whether more is wanted, what the iterable raised)."""
+        error = self._cut(chunks)
+        with self._shipping:
+            rows = self._source.rest()
+            return not len(rows) or self._ship(rows), error
+
+    def _cut_apart(self, chunks: int) -> tuple[bool, BaseException | None]:
+        """Read and pickle so many chunks, one after the other."""
+        begun = self._clock()
+        error: BaseException | None = None
+        while chunks and error is None:
+            made = self.made
+            error = self._cut(1)
+            self.cutting = chunks > 1
+            with self._shipping:
+                rows = self._source.rest()
+                if len(rows) and not self._add_apart(rows):
+                    return False, error
+            chunks -= 1
+            if self.made == made or self._clock() - begun > _CUT_SECONDS:
+                break
+        self.cutting = False
+        with self._shipping:
+            return self._ship_pieces(), error
 
     def _cut(self, chunks: int) -> BaseException | None:
         """Take the items of so many chunks; return what the iterable raised meanwhile."""
@@ -203,38 +242,50 @@ class Feeder:
     # ---- pickling
 
     def _ship(self, rows: Any) -> bool:
-        """Pickle what was read and put it. False: feed no more."""
+        """Pickle what was read together, and put it. False: feed no more."""
         count = len(rows)
-        self.made += count
         if count <= self.rows:
+            self._note_kind(rows)
+            self.made += count
             return self._ship_one(rows)
+        cut = Cut(-(-count // self.rows), self.rows)
         if not self._source.own_pickle:
-            return self._add(count, dumps(rows), Cut(-(-count // self.rows), self.rows))
-        body = None if self._foreign else dumps_plain(rows)
+            self.made += count
+            return self._add(count, dumps(rows), cut)
+        self._note_kind(rows)
+        body = dumps_plain(rows)  # None: an object that runs code when it is opened, and may fail
         if body is not None:
-            return self._add(count, (body,), Cut(-(-count // self.rows), self.rows))
-        self._foreign = True
-        return self._ship_apart([rows[at : at + self.rows] for at in range(0, count, self.rows)])
+            self.made += count
+            return self._add(count, (body,), cut)
+        chunks = [rows[at : at + self.rows] for at in range(0, count, self.rows)]
+        return all([self._add_apart(chunk) for chunk in chunks]) and self._ship_pieces()
 
-    def _ship_apart(self, chunks: list[Any]) -> bool:
-        """A pickle each. What cannot be pickled, or has buffers of its own, goes alone."""
-        pieces: list[bytes] = []
-        items = 0
-        for rows in chunks:
-            try:
-                payload = dumps(rows)
-            except PayloadError:
-                payload = ()
-            if len(payload) == 1:
-                pieces.append(bytes(payload[0]))
-                items += len(rows)
-                continue
-            if not (self._ship_pieces(items, pieces) and self._ship_one(rows)):
-                return False
-            pieces, items = [], 0
-        return self._ship_pieces(items, pieces)
+    def _note_kind(self, rows: Any) -> None:
+        """Whether what is read can change afterwards."""
+        if self.rows < _SHORT and self._source.own_pickle:
+            self._constant = self._constant + 1 if _are_constant(rows) else -_FOREVER
 
-    def _ship_pieces(self, items: int, pieces: list[bytes]) -> bool:
+    def _add_apart(self, rows: Any) -> bool:
+        """One more chunk of a batch in which each has its own pickle. False: feed no more.
+
+        What cannot be pickled, or has buffers of its own, goes alone.
+        """
+        self._note_kind(rows)
+        self.made += len(rows)
+        try:
+            payload = dumps(rows)
+        except PayloadError:
+            payload = ()
+        if len(payload) == 1 and isinstance(payload[0], bytes):
+            self._pieces.append(payload[0])
+            self._piece_items += len(rows)
+            return True
+        return self._ship_pieces() and self._ship_one(rows)
+
+    def _ship_pieces(self) -> bool:
+        """Put the chunks that were pickled one by one."""
+        pieces, self._pieces = self._pieces, []
+        items, self._piece_items = self._piece_items, 0
         return not pieces or self._add(items, dumps(pieces), Cut(len(pieces), self.rows, nested=True))
 
     def _ship_one(self, rows: Any) -> bool:
@@ -248,6 +299,14 @@ class Feeder:
         size = nbytes(payload)
         self.chunk_bytes, self.item_bytes = size // cut.tickets, size // max(1, items)
         return self._sink.add_chunk(self, items, payload, cut)
+
+
+def _are_constant(rows: Any) -> bool:
+    """Whether none of the items can change."""
+    kinds = set(map(type, rows))
+    if kinds == {tuple}:
+        kinds = set(map(type, chain.from_iterable(rows)))
+    return kinds <= CONSTANT
 
 
 def _name_culprit(rows: Any, error: PayloadError) -> PayloadError:

@@ -18,6 +18,7 @@ from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTrace
 from eisenmp.wire import LARGE, MOST_BUFFERS, Buffer, Pieces
 
 __all__ = [
+    "CONSTANT",
     "FILE_MODULES",
     "ItemError",
     "Payload",
@@ -33,6 +34,7 @@ __all__ = [
 Payload = tuple[Buffer | Pieces, ...]  # Pieces only as the body
 
 FILE_MODULES: Final = "_eisenmp_file_"  # prefix of the module names given to worker files, see worker/loader.py
+CONSTANT: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})  # what nobody can change
 _OUT_OF_BAND: Final = 4 << 10  # bytes from which a buffer travels by itself
 _LOOK: Final = 8  # so many objects of a list, and so many fields of each, are looked at for their size
 _COPIED: Final = (bytes, str, bytearray)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 from eisenmp.errors import PayloadError, StopJob
 from eisenmp.payload import ItemError, Payload, dumps, dumps_error, dumps_plain, loads
@@ -46,18 +46,21 @@ class Batch:
         return self._whole[(self._skip + at) * self.rows : (self._skip + at + tickets) * self.rows]
 
 
-class Work(NamedTuple):
+@dataclass(slots=True)
+class Work:
     """What a plain worker does with its chunks.
 
     Attributes:
         call: the user's function of a chunk, or of an item.
         per_item: which of both.
         retries: of an item that raised, which then fails alone; None: its chunk fails.
+        constant: tickets so far whose results cannot change: numbers, texts and the like.
     """
 
     call: Callable[[Any], Any]
     per_item: bool
     retries: int | None = None
+    constant: int = 0
 
 
 class Run:
@@ -74,7 +77,8 @@ class Run:
         self, frame: Frame, work: Work, *, begins: Callable[[Any], None], stop_job: Callable[[Any], None]
     ) -> None:
         self._frame = frame
-        self._call, self._per_item, self._retries = work
+        self._work = work
+        self._call, self._per_item, self._retries = work.call, work.per_item, work.retries
         self._begins = begins
         self._stop_job = stop_job
         tickets = frame.tickets or 1
