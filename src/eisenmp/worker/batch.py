@@ -99,7 +99,10 @@ class Run:
             raise
         except BaseException as error:
             wrong = items_error(error)
-            return [self._failed(at, wrong) for at in range(self._end)]
+            with self._lock:
+                self._rest.clear()
+                self._first = self._end
+                return [self._failed(at, wrong) for at in range(self._end)]
         step = self._work_one
         if self._lists and self._unit == 1:
             with self._lock:
@@ -116,7 +119,8 @@ class Run:
                 self._ticket_failed(error)
         with self._lock:
             self._flush(-(-len(self._results) // self._unit))
-            return self._out
+            out, self._out = self._out, []  # hurry() may come a moment late
+            return out
 
     def _work_one(self, batch: Batch) -> None:
         """The next ticket."""
@@ -207,7 +211,7 @@ class Run:
         with self._lock:
             self._give_back()
             self._flush(len(self._results) // self._unit)
-            if self._end > 1 and self._first < self._end:
+            if self._frame.tickets > 1 and self._first < self._end:
                 self._out.append(self._about(Kind.TAKEN, self._first, self._end))
             out, self._out = self._out, []
             return out
