@@ -42,6 +42,8 @@ def call_until_done(inbox: Inbox, toolbox: Toolbox, entry: Callable[[Toolbox], A
             inbox.answers.note(lease)
         if not again or any(lease.batch is None for lease in leases):
             inbox.channel.send()
+        elif leases:
+            inbox.stock.noted()
         if not again:
             return
 
