@@ -21,6 +21,7 @@ __all__ = ["Cut", "Feeder", "Sink"]
 
 _CHUNK_BYTES: Final = 4 << 20  # a chunk of default size is cut short at about this; NUM_ROWS given is kept to
 _CUT_SECONDS: Final = 0.001  # reading and pickling one batch may take about this long
+_AUTO_SECONDS: Final = 0.005  # reading a chunk of automatic size may take this long; then it is what there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Sink(Protocol):
 
         May change the feeder's `rows`.
         """
+        ...
+
+    def begins_batch(self, feeder: Feeder) -> None:
+        """From here on chunks that are complete may wait for others to be read; sets `cutting`. See `Feeder.hurry`."""
         ...
 
     def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
@@ -95,6 +100,7 @@ class Feeder:
         self._foreign = False  # its items do not share a pickle
         self._trouble: BaseException | None = None
         self._sink: Sink
+        self._gone = 0  # items that hurry() has shipped
         self._shipping = threading.Lock()  # what was read first is shipped first
 
     def start(self, sink: Sink, name: str, *, rows: int, exact: bool, auto: bool = False) -> None:
@@ -110,15 +116,27 @@ class Feeder:
         self.rows, self._exact, self.auto = rows, exact, auto
         threading.Thread(target=self._run, args=(sink,), name=f"eisenmp-feeder-{name}", daemon=True).start()
 
+    @property
+    def ripe(self) -> bool:
+        """Chunks that are complete wait for the rest of their batch, and nobody ships them yet."""
+        return self.cutting and self._source.count() >= self._least() and not self._shipping.locked()
+
+    def _least(self) -> int:
+        return 1 if self.auto else self.rows
+
     def hurry(self) -> None:
         """Ship the chunks that are complete, while the rest of the batch is waited for. From any thread."""
-        with self._shipping:
-            part = self._source.part(1 if self.auto else self.rows)
-            try:
-                if len(part):
-                    self._ship(part)
-            except BaseException as raised:  # the feeder's own thread tells of it
-                self._trouble = self._trouble or raised
+        if not self._shipping.acquire(blocking=False):
+            return  # somebody is at it
+        try:
+            part = self._source.part(self._least())
+            self._gone += len(part)
+            if len(part):
+                self._ship(part)
+        except BaseException as raised:  # the feeder's own thread tells of it
+            self._trouble = self._trouble or raised
+        finally:
+            self._shipping.release()
 
     def _run(self, sink: Sink) -> None:
         self._sink = sink
@@ -156,9 +174,12 @@ class Feeder:
 
     def _cut(self, chunks: int) -> BaseException | None:
         """Take the items of so many chunks; return what the iterable raised meanwhile."""
-        self.cutting = chunks > 1 or self.auto
+        if chunks > 1:
+            self._sink.begins_batch(self)
         try:
-            if self._exact:
+            if self.auto:
+                self._read_quickly(self.rows)
+            elif self._exact:
                 self._source.read(chunks * self.rows)
             else:
                 while chunks and self._read_chunk():
@@ -169,16 +190,36 @@ class Feeder:
             self.cutting = False
         return None
 
+    def _read_quickly(self, most: int) -> None:
+        """Take that many items, or as many as are to be had at once: none waits for long for those after it."""
+        end = self._clock() + _AUTO_SECONDS
+        taken, step = 0, 1
+        while taken < most:
+            before = self._gone + self._source.count()
+            self._source.read(min(step, most - taken))
+            count = self._gone + self._source.count() - before
+            if count < step or self._clock() >= end:
+                return
+            if not taken:
+                self._sink.begins_batch(self)
+            taken += count
+            step *= 2
+
     def _read_chunk(self) -> bool:
         """Take the items of one chunk, in steps that fit their size. False: it came out short."""
         taken = size = 0
-        before = self._source.count()
+        with self._shipping:
+            first = self._gone + self._source.count()  # of all items that were read
         while taken < self.rows and size < _CHUNK_BYTES:
             self._source.read(min(self._step, self.rows - taken))
-            count = self._source.count() - before
-            if count <= taken:
-                return False
-            largest = max(_size(self._source.item(before + taken)), _size(self._source.item(before + count - 1)))
+            with self._shipping:
+                at = first - self._gone  # where the chunk begins, among those that were not shipped
+                if at < 0:
+                    return True  # it is complete, and shipped already
+                count = self._source.count() - at
+                if count <= taken:
+                    return False
+                largest = max(_size(self._source.item(at + taken)), _size(self._source.item(at + count - 1)))
             size += largest * (count - taken)
             self._step = max(1, min(self.rows, _CHUNK_BYTES // max(1, largest), 16 * self._step))
             taken = count
@@ -192,13 +233,23 @@ class Feeder:
         self.made += count
         if count <= self.rows:
             return self._ship_one(rows)
-        if not self._source.own_pickle:
-            return self._add(count, dumps(rows), Cut(-(-count // self.rows), self.rows))
-        body = None if self._foreign else dumps_plain(rows)
-        if body is not None:
-            return self._add(count, (body,), Cut(-(-count // self.rows), self.rows))
+        payload = self._pickle_together(rows)
+        if payload is not None:
+            return self._add(count, payload, Cut(-(-count // self.rows), self.rows))
         self._foreign = True
         return self._ship_apart([rows[at : at + self.rows] for at in range(0, count, self.rows)])
+
+    def _pickle_together(self, rows: Any) -> Payload | None:
+        """The items of several chunks in one pickle, where none of them can spoil it for the others."""
+        if self._foreign:
+            return None
+        if self._source.own_pickle:
+            body = dumps_plain(rows)
+            return None if body is None else (body,)
+        try:
+            return dumps(rows)
+        except PayloadError:
+            return None
 
     def _ship_apart(self, chunks: list[Any]) -> bool:
         """A pickle each. What cannot be pickled, or has buffers of its own, goes alone."""

@@ -40,6 +40,11 @@ class Intake:
             most = window.batch(wanted, job.results.unread_by(queue.number), feeder.chunk_bytes)
             return max(1, min(most, window.size - job.fill(queue)))
 
+    def begins_batch(self, feeder: Feeder) -> None:
+        with self._job.lock:
+            feeder.cutting = True
+            self._job.on_batch()
+
     def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
         job = self._job
         size = nbytes(payload)

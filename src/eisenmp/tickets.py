@@ -8,6 +8,7 @@ from typing import Final
 from eisenmp.credit import History
 from eisenmp.crew import Worker
 from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
+from eisenmp.feeder import Feeder
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
 from eisenmp.payload import loads, loads_error
@@ -19,6 +20,7 @@ __all__ = ["TicketDesk"]
 
 _NAME_AFTER: Final = 5.0  # seconds after which a worker that waits for nobody is named
 _HURRY_AFTER: Final = 0.003  # seconds that a worker waits while a feeder reads a batch
+_HURRY_MOST: Final = 0.05  # seconds between two looks at a feeder whose iterable lets it wait
 _CALL_FAILURES: Final = 3  # calls of one worker process that may fail without a ticket (ON_ERROR = 'skip')
 
 
@@ -30,6 +32,8 @@ class TicketDesk:
         self._named: set[int] = set()
         self._answered = False  # by stop_job
         self._short: dict[tuple[int, int], tuple[Worker, NamedQueue]] = {}  # workers that may get more ahead
+        self._looking = False  # at feeders that read a batch while somebody waits
+        job.on_batch = self._batch_begins
 
     # ---- leases out
 
@@ -59,7 +63,7 @@ class TicketDesk:
             if queue is not None and queue.number in worker.histories:
                 self._short[worker.number, queue.number] = (worker, queue)
             return
-        self._hurry(queue, getter)
+        self._look_soon()
         if frame.number >= 0:
             job.exchange.at(job.clock() + frame.number, getter, too_late)
         elif self._is_unfed(queue):
@@ -70,18 +74,31 @@ class TicketDesk:
         history = worker.histories.get(queue.number)
         return 1 if history is None else history.allowance(queue.fill, self._job.settings.procs)
 
-    def _hurry(self, queue: NamedQueue | None, getter: Getter) -> None:
-        """A worker waits: chunks that are complete shall not wait for the rest of their batch to be made."""
-        job = self._job
-        if any(feeder.cutting and (queue is None or feeder.queue == queue.number) for feeder in job.feeders):
-            job.exchange.at(job.clock() + _HURRY_AFTER, getter, lambda: self._hurry_now(queue, getter))
+    def _batch_begins(self) -> None:
+        if self._look_soon():
+            self._job.engine.wake()
 
-    def _hurry_now(self, queue: NamedQueue | None, getter: Getter) -> None:
-        for feeder in self._job.feeders:
-            if feeder.cutting and (queue is None or feeder.queue == queue.number):
-                # a thread, for pickling runs code of the user's
-                threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
-        self._hurry(queue, getter)
+    def _look_soon(self, wait: float = _HURRY_AFTER) -> bool:
+        """While somebody waits, chunks that are complete shall not wait for the rest of their batch to be made."""
+        job = self._job
+        if self._looking or not self._late_feeders():
+            return False
+        self._looking = True
+        job.exchange.at(job.clock() + wait, None, lambda: self._look(wait))
+        return True
+
+    def _late_feeders(self) -> list[Feeder]:
+        """Those that read a batch while somebody waits."""
+        job = self._job
+        return [feeder for feeder in job.feeders if feeder.cutting and job.exchange.awaited(job.table[feeder.queue])]
+
+    def _look(self, wait: float) -> None:
+        self._looking = False
+        ripe = [feeder for feeder in self._late_feeders() if feeder.ripe]
+        for feeder in ripe:
+            # a thread, for pickling runs code of the user's
+            threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
+        self._look_soon(_HURRY_AFTER if ripe else min(2 * wait, _HURRY_MOST))
 
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
         job = self._job
