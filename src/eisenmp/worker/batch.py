@@ -209,8 +209,8 @@ class Run:
         From any thread.
         """
         with self._lock:
-            self._give_back()
             self._flush(len(self._results) // self._unit)
+            self._give_back()  # last: what is short in its history is forgotten then, and nothing more comes ahead
             if self._frame.tickets > 1 and self._first < self._end:
                 self._out.append(self._about(Kind.TAKEN, self._first, self._end))
             out, self._out = self._out, []
