@@ -129,7 +129,9 @@ def test_what_is_given_back_goes_to_the_next() -> None:
     bench.get(0, 1)
     bench.get(1, 1)
     assert bench.kinds(1) == [Kind.SETUP]
-    said = Run(bench.last(0), Work(sum, False), begins=str, stop_job=str)  # as a worker in a long call says it
+    said = Run(
+        bench.last(0), Work(sum, False), begins=[].append, stop_job=[].append
+    )  # as a worker in a long call says it
     said._rest.popleft()
     said._rest.popleft()
     said._rest.popleft()
