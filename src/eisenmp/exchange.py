@@ -68,6 +68,10 @@ class Exchange:
         else:
             queue.getters.append(getter)
 
+    def awaited(self, queue: NamedQueue) -> bool:
+        """Whether somebody waits for a chunk of the queue."""
+        return queue.next_getter() is not None or any(getter.live for getter in self.any_getters)
+
     def withdraw(self, queue: NamedQueue | None, waiting: Getter | Putter) -> None:
         """Whoever waits there has waited long enough: nothing of it is kept."""
         waiting.live = False

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
-from eisenmp.payload import CONSTANT, Payload, dumps, dumps_plain, nbytes
+from eisenmp.payload import Payload, are_constant, dumps, dumps_plain, nbytes
 from eisenmp.sources import Source
 
 __all__ = ["Cut", "Feeder", "Sink"]
@@ -24,7 +24,7 @@ _CUT_SECONDS: Final = 0.001  # reading and pickling one batch may take about thi
 _SHORT: Final = 32  # items: in shorter chunks, all of them are looked at
 _TRUST: Final = 8  # chunks of constant items, before several are read together
 _FOREVER: Final = 1 << 60
-_ROWS_SECONDS: Final = 0.005  # and one automatic chunk this long
+_AUTO_SECONDS: Final = 0.005  # reading a chunk of automatic size may take this long; then it is what there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,12 @@ class Sink(Protocol):
     def wait_for_room(self, feeder: Feeder) -> int:
         """Wait until the window has room; return how many chunks may be cut at once. 0: feed no more.
 
-        Sets the feeder's `cutting`; may change its `rows`.
+        May change the feeder's `rows`.
         """
+        ...
+
+    def begins_batch(self, feeder: Feeder) -> None:
+        """From here on chunks that are complete may wait for others to be read; sets `cutting`. See `Feeder.hurry`."""
         ...
 
     def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
@@ -100,6 +104,7 @@ class Feeder:
         self._piece_items = 0
         self._trouble: BaseException | None = None
         self._sink: Sink
+        self._gone = 0  # items that hurry() has shipped
         self._shipping = threading.Lock()  # what was read first is shipped first
 
     def start(self, sink: Sink, name: str, *, rows: int, exact: bool, auto: bool = False) -> None:
@@ -115,9 +120,11 @@ class Feeder:
         self.rows, self._exact, self.auto = rows, exact, auto
         threading.Thread(target=self._run, args=(sink,), name=f"eisenmp-feeder-{name}", daemon=True).start()
 
-    def waits_with_chunks(self) -> bool:
-        """Whether it waits for its iterable with complete chunks in hand."""
-        return self.cutting and (bool(self._pieces) or self._source.count() >= self._least())
+    @property
+    def ripe(self) -> bool:
+        """Chunks that are complete wait for the rest of their batch, and nobody ships them yet."""
+        has_some = bool(self._pieces) or self._source.count() >= self._least()
+        return self.cutting and has_some and not self._shipping.locked()
 
     def _least(self) -> int:
         """Items that can go as a chunk."""
@@ -125,14 +132,18 @@ class Feeder:
 
     def hurry(self) -> None:
         """Ship the chunks that are complete, while the rest of the batch is waited for. From any thread."""
-        with self._shipping:
-            try:
-                self._ship_pieces()
-                part = self._source.part(self._least())
-                if len(part):
-                    self._ship(part)
-            except BaseException as raised:  # the feeder's own thread tells of it
-                self._trouble = self._trouble or raised
+        if not self._shipping.acquire(blocking=False):
+            return  # somebody is at it
+        try:
+            self._ship_pieces()
+            part = self._source.part(self._least())
+            self._gone += len(part)
+            if len(part):
+                self._ship(part)
+        except BaseException as raised:  # the feeder's own thread tells of it
+            self._trouble = self._trouble or raised
+        finally:
+            self._shipping.release()
 
     def _run(self, sink: Sink) -> None:
         self._sink = sink
@@ -167,7 +178,10 @@ class Feeder:
 
     def _cut_together(self, chunks: int) -> tuple[bool, BaseException | None]:
         """Read so many chunks, then pickle them: (whether more is wanted, what the iterable raised)."""
-        error = self._cut(chunks)
+        if chunks > 1:
+            self._sink.begins_batch(self)
+        error = self._read(chunks)
+        self.cutting = False
         with self._shipping:
             rows = self._source.rest()
             return not len(rows) or self._ship(rows), error
@@ -178,8 +192,7 @@ class Feeder:
         error: BaseException | None = None
         while chunks and error is None:
             made = self.made
-            error = self._cut(1)
-            self.cutting = chunks > 1
+            error = self._read(1)
             with self._shipping:
                 rows = self._source.rest()
                 if len(rows) and not self._add_apart(rows):
@@ -187,53 +200,59 @@ class Feeder:
             chunks -= 1
             if self.made == made or self._clock() - begun > _CUT_SECONDS:
                 break
+            if not self.cutting:
+                self._sink.begins_batch(self)
         self.cutting = False
         with self._shipping:
             return self._ship_pieces(), error
 
-    def _cut(self, chunks: int) -> BaseException | None:
+    # ---- reading
+
+    def _read(self, chunks: int) -> BaseException | None:
         """Take the items of so many chunks; return what the iterable raised meanwhile."""
         try:
             if self.auto:
-                self._read(1, self.rows, _ROWS_SECONDS)
+                self._read_quickly(1, self.rows, _AUTO_SECONDS)
             elif self._exact:
-                self._read(self.rows, chunks, _CUT_SECONDS)
+                self._read_quickly(self.rows, chunks, _CUT_SECONDS)
             else:
-                self._read_chunks(chunks)
+                end = self._clock() + _CUT_SECONDS
+                while chunks and self._read_chunk() and self._clock() < end:
+                    chunks -= 1
         except BaseException as raised:
             return raised
-        finally:
-            self.cutting = False
         return None
 
-    def _read(self, rows: int, times: int, seconds: float) -> None:
-        """Take so many times `rows` items, or fewer: the first must not wait for long while the others are made."""
-        begun = self._clock()
+    def _read_quickly(self, rows: int, times: int, seconds: float) -> None:
+        """Take so many times `rows` items, or what is to be had at once: none waits for long for those after it."""
+        end = self._clock() + seconds
         step = 1
         while times > 0:
             step = min(step, times)
-            before = self.made + self._source.count()
+            before = self._gone + self._source.count()
             self._source.read(step * rows)
             times -= step
-            if self.made + self._source.count() - before < step * rows or self._clock() - begun > seconds:
+            if self._gone + self._source.count() - before < step * rows or self._clock() >= end:
                 return
+            if times and not self.cutting:
+                self._sink.begins_batch(self)
             step *= 2
-
-    def _read_chunks(self, chunks: int) -> None:
-        begun = self._clock()
-        while chunks and self._read_chunk() and self._clock() - begun < _CUT_SECONDS:
-            chunks -= 1
 
     def _read_chunk(self) -> bool:
         """Take the items of one chunk, in steps that fit their size. False: it came out short."""
         taken = size = 0
-        before = self._source.count()
+        with self._shipping:
+            first = self._gone + self._source.count()  # of all items that were read
         while taken < self.rows and size < _CHUNK_BYTES:
             self._source.read(min(self._step, self.rows - taken))
-            count = self._source.count() - before
-            if count <= taken:
-                return False
-            largest = max(_size(self._source.item(before + taken)), _size(self._source.item(before + count - 1)))
+            with self._shipping:
+                at = first - self._gone  # where the chunk begins, among those that were not shipped
+                if at < 0:
+                    return True  # it is complete, and shipped already
+                count = self._source.count() - at
+                if count <= taken:
+                    return False
+                largest = max(_size(self._source.item(at + taken)), _size(self._source.item(at + count - 1)))
             size += largest * (count - taken)
             self._step = max(1, min(self.rows, _CHUNK_BYTES // max(1, largest), 16 * self._step))
             taken = count
@@ -248,22 +267,29 @@ class Feeder:
             self._note_kind(rows)
             self.made += count
             return self._ship_one(rows)
-        cut = Cut(-(-count // self.rows), self.rows)
-        if not self._source.own_pickle:
-            self.made += count
-            return self._add(count, dumps(rows), cut)
         self._note_kind(rows)
-        body = dumps_plain(rows)  # None: an object that runs code when it is opened, and may fail
-        if body is not None:
+        payload = self._pickle_together(rows)
+        if payload is not None:
             self.made += count
-            return self._add(count, (body,), cut)
+            return self._add(count, payload, Cut(-(-count // self.rows), self.rows))
         chunks = [rows[at : at + self.rows] for at in range(0, count, self.rows)]
-        return all([self._add_apart(chunk) for chunk in chunks]) and self._ship_pieces()
+        added = [self._add_apart(chunk) for chunk in chunks]
+        return self._ship_pieces() and all(added)
+
+    def _pickle_together(self, rows: Any) -> Payload | None:
+        """The items of several chunks in one pickle, where none of them can spoil it for the others."""
+        if self._source.own_pickle:
+            body = dumps_plain(rows)
+            return None if body is None else (body,)
+        try:
+            return dumps(rows)
+        except PayloadError:
+            return None
 
     def _note_kind(self, rows: Any) -> None:
         """Whether what is read can change afterwards."""
         if self.rows < _SHORT and self._source.own_pickle:
-            self._constant = self._constant + 1 if _are_constant(rows) else -_FOREVER
+            self._constant = self._constant + 1 if are_constant(rows) else -_FOREVER
 
     def _add_apart(self, rows: Any) -> bool:
         """One more chunk of a batch in which each has its own pickle. False: feed no more.
@@ -299,14 +325,6 @@ class Feeder:
         size = nbytes(payload)
         self.chunk_bytes, self.item_bytes = size // cut.tickets, size // max(1, items)
         return self._sink.add_chunk(self, items, payload, cut)
-
-
-def _are_constant(rows: Any) -> bool:
-    """Whether none of the items can change."""
-    kinds = set(map(type, rows))
-    if kinds == {tuple}:
-        kinds = set(map(type, chain.from_iterable(rows)))
-    return kinds <= CONSTANT
 
 
 def _name_culprit(rows: Any, error: PayloadError) -> PayloadError:

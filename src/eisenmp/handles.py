@@ -131,8 +131,11 @@ class ManagerQueue:
 
 def _rows(chunk: Chunk) -> list[Any]:
     """The items of one ticket."""
+    whole = loads(chunk.payload)
+    if chunk.nested:
+        return list(loads((whole[chunk.skip],)))
     at = chunk.skip * chunk.rows
-    return list(loads(chunk.payload)[at : at + chunk.items])
+    return list(whole[at : at + chunk.items])
 
 
 def _check(timeout: float | None) -> None:

@@ -28,11 +28,7 @@ class Intake:
             queue = job.table[feeder.queue]
             if not self._await(queue, lambda: self._has_room(queue)):
                 return 0
-            chunks = self._size_up(feeder, queue)
-            feeder.cutting = chunks > 1 or (feeder.auto and feeder.rows > 1)
-            if feeder.cutting:
-                job.watch_feeders()
-            return chunks
+            return self._size_up(feeder, queue)
 
     def _size_up(self, feeder: Feeder, queue: NamedQueue) -> int:
         """How many chunks the feeder may cut at once; of automatic size, how large the next one is."""
@@ -48,6 +44,11 @@ class Intake:
         window = job.window(queue)
         most = window.batch(wanted, job.results.unread_by(queue.number), feeder.chunk_bytes)
         return max(1, min(most, window.size - job.fill(queue)))
+
+    def begins_batch(self, feeder: Feeder) -> None:
+        with self._job.lock:
+            feeder.cutting = True
+            self._job.on_batch()
 
     def add_chunk(self, feeder: Feeder, items: int, payload: Payload, cut: Cut) -> bool:
         job = self._job

@@ -24,8 +24,6 @@ from eisenmp.wire import Buffer
 
 __all__ = ["Job"]
 
-_HURRY_AFTER: Final = 0.003  # seconds that somebody waits while a feeder is at a batch
-_HURRY_MOST: Final = 0.05  # the same when it happens again and again
 _GRACE: Final = 0.5  # seconds that workers of a failed job get to reach their next queue call
 
 
@@ -66,13 +64,13 @@ class Job:
         self.began = clock()
         self.crew = Crew(engine, Supervisor(settings.procs), setup)
         self.feeders: list[Feeder] = []
+        self.on_batch: Callable[[], None] = lambda: None  # a feeder begins to read a batch
         self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
         self.killed = False
         self.over = threading.Event()  # every entry function has returned; results and printing are done
         self.ended = threading.Event()  # no process is left
         self.later: list[Callable[[], None]] = []
         self.feeders_waiting = 0  # raised before a feeder looks for room, so that no reader misses it
-        self._watching = False  # a timer looks at feeders that are at a batch
         self._rooms: dict[int, threading.Condition] = {}
         self._windows: dict[int, Window] = {}
         self.paces: dict[int, History] = {}  # of each queue's chunks, all workers together
@@ -116,32 +114,6 @@ class Job:
     def fill(self, queue: NamedQueue) -> int:
         """Chunks of the queue within the window: queued, running, or finished and not read yet."""
         return self.ledger.track(queue.number).live_tickets + self.results.unread_by(queue.number)
-
-    def watch_feeders(self) -> None:
-        """A worker waits, or a feeder begins a batch: complete chunks shall not wait for others to be made."""
-        if not self._watching and self._starved():
-            self._watching = True
-            self.exchange.at(self.clock() + _HURRY_AFTER, None, lambda: self._hurry_feeders(_HURRY_AFTER))
-            self.engine.wake()
-
-    def _hurry_feeders(self, after: float) -> None:
-        starved = self._starved()
-        self._watching = bool(starved)
-        for feeder in starved:
-            if feeder.waits_with_chunks():
-                after = _HURRY_AFTER / 2
-                # a thread, for pickling runs code of the user's
-                threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
-        if starved:
-            after = min(2 * after, _HURRY_MOST)
-            self.exchange.at(self.clock() + after, None, lambda: self._hurry_feeders(after))
-
-    def _starved(self) -> list[Feeder]:
-        """Feeders that are at a batch while somebody waits for its chunks."""
-        cutting = [feeder for feeder in self.feeders if feeder.cutting]
-        if not cutting or self.exchange.any_getters:
-            return cutting
-        return [feeder for feeder in cutting if self.table[feeder.queue].next_getter() is not None]
 
     def spoil(self, error: BaseException) -> None:
         """The job goes on, but `wait` will raise this."""

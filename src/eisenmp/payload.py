@@ -12,6 +12,7 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
@@ -22,6 +23,7 @@ __all__ = [
     "FILE_MODULES",
     "ItemError",
     "Payload",
+    "are_constant",
     "dumps",
     "dumps_error",
     "dumps_plain",
@@ -153,6 +155,14 @@ def _is_constant(raw: memoryview) -> bool:
     while type(owner).__name__ == "ndarray":
         owner = owner.base  # an array that is a view tells of what
     return type(owner) is bytes
+
+
+def are_constant(items: Sequence[Any]) -> bool:
+    """Whether none of them can change: numbers, texts, bytes, tuples of those."""
+    kinds = set(map(type, items))
+    if kinds == {tuple}:
+        kinds = set(map(type, chain.from_iterable(items)))
+    return kinds <= CONSTANT
 
 
 def _dumps_by_value(obj: Any) -> Payload:

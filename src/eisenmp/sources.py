@@ -63,13 +63,13 @@ class Slices:
     """Something that is cut by slices. See :class:`Items`."""
 
     def __init__(self, whole: Any) -> None:
-        self.own_pickle = isinstance(whole, list | tuple)
+        self.own_pickle = isinstance(whole, list | tuple) or getattr(getattr(whole, "dtype", None), "hasobject", False)
         self._whole = whole
         self._start = 0
         self._stop = 0
 
     def read(self, count: int) -> None:
-        size = size_of(self._whole) or 0  # now: a list may grow while it is fed
+        size = _length(self._whole)  # now: a list may grow while it is fed, and a file be closed, which is told
         self._stop = min(self._stop + count, max(self._start, size))
 
     def part(self, multiple: int) -> Any:
@@ -104,14 +104,21 @@ def is_sliceable(whole: Any) -> bool:
 
 def size_of(iterable: Any) -> int | None:
     """How many items it has, where that can be told. A search space may be too large for ``len``."""
-    if hasattr(type(iterable), _MARK):
-        return int(iterable.size)
-    if not isinstance(iterable, Sized):
+    if not (hasattr(type(iterable), _MARK) or isinstance(iterable, Sized)):
         return None
     try:
-        return len(iterable)
-    except Exception:  # the user's own code, or a number beyond what len() can tell
+        return _length(iterable)
+    except Exception:  # the user's own code
         return None
+
+
+def _length(whole: Any) -> int:
+    """``len``, of any size. Raises whatever that raises."""
+    if hasattr(type(whole), _MARK):
+        return int(whole.size)
+    if type(whole) is range:  # it may be longer than len() can tell
+        return max(0, -((whole.start - whole.stop) // whole.step))
+    return len(whole)
 
 
 def source_of(iterable: Iterable[Any]) -> Source:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from eisenmp.credit import History
 from eisenmp.crew import Worker
 from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
+from eisenmp.feeder import Feeder
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
 from eisenmp.limits import Limits
@@ -18,6 +20,8 @@ from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buf
 __all__ = ["TicketDesk"]
 
 _NAME_AFTER: Final = 5.0  # seconds after which a worker that waits for nobody is named
+_HURRY_AFTER: Final = 0.003  # seconds that a worker waits while a feeder reads a batch
+_HURRY_MOST: Final = 0.05  # seconds between two looks at a feeder whose iterable lets it wait
 _CALL_FAILURES: Final = 3  # calls of one worker process that may fail without a ticket (ON_ERROR = 'skip')
 
 
@@ -30,6 +34,8 @@ class TicketDesk:
         self._limits = Limits(job.settings, job.clock)
         self._answered = False  # by stop_job
         self._short: dict[tuple[int, int], tuple[Worker, NamedQueue]] = {}  # workers that may get more ahead
+        self._looking = False  # at feeders that read a batch while somebody waits
+        job.on_batch = self._batch_begins
 
     # ---- leases out
 
@@ -58,7 +64,7 @@ class TicketDesk:
             if queue is not None and queue.number in worker.histories:
                 self._short[worker.number, queue.number] = (worker, queue)
             return
-        job.watch_feeders()
+        self._look_soon()
         if frame.number >= 0:
             job.exchange.at(job.clock() + frame.number, getter, too_late)
         elif self._is_unfed(queue):
@@ -88,6 +94,32 @@ class TicketDesk:
 
     def _reached(self, worker: Worker) -> bool:
         return self._limits.reached(worker, self._job.crew.handles[worker.slot].pid)
+
+    def _batch_begins(self) -> None:
+        if self._look_soon():
+            self._job.engine.wake()
+
+    def _look_soon(self, wait: float = _HURRY_AFTER) -> bool:
+        """While somebody waits, chunks that are complete shall not wait for the rest of their batch to be made."""
+        job = self._job
+        if self._looking or not self._late_feeders():
+            return False
+        self._looking = True
+        job.exchange.at(job.clock() + wait, None, lambda: self._look(wait))
+        return True
+
+    def _late_feeders(self) -> list[Feeder]:
+        """Those that read a batch while somebody waits."""
+        job = self._job
+        return [feeder for feeder in job.feeders if feeder.cutting and job.exchange.awaited(job.table[feeder.queue])]
+
+    def _look(self, wait: float) -> None:
+        self._looking = False
+        ripe = [feeder for feeder in self._late_feeders() if feeder.ripe]
+        for feeder in ripe:
+            # a thread, for pickling runs code of the user's
+            threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
+        self._look_soon(_HURRY_AFTER if ripe else min(2 * wait, _HURRY_MOST))
 
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
         job = self._job

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eisenmp.credit import History, Window
+from eisenmp.credit import AutoRows, History, Window
 
 
 def history(*seconds: float) -> History:
@@ -118,3 +118,29 @@ def test_it_does_not_widen_for_large_chunks() -> None:
     for _ in range(8):
         window.batch(100, 0, 1 << 20)
     assert window.size == 16
+
+
+# ---- chunks of automatic size
+
+
+def test_automatic_sizes_aim_at_some_milliseconds() -> None:
+    rows = AutoRows()
+    assert rows.next(None, 10) == rows.next(History(1, 0.000_1), 10) == 1
+    pace = history(*[0.000_1] * 5)
+    assert [rows.next(pace, 10) for _ in range(3)] == [8, 50, 50]
+
+
+def test_they_grow_step_by_step_and_fall_at_once() -> None:
+    rows = AutoRows()
+    pace = history(*[0.000_000_1] * 5)
+    assert [rows.next(pace, 10) for _ in range(6)] == [8, 64, 512, 4096, 32768, 50_000]
+    assert rows.next(history(*[0.001] * 5), 10) == 5
+    assert rows.next(history(*[10.0] * 5), 10) == 1
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=20), st.integers(0, 10**9), st.integers(1, 10**6))
+def test_any_pace_gives_a_size_within_bounds(seconds: list[float], size: int, before: int) -> None:
+    rows = AutoRows(before)
+    wanted = rows.next(history(*seconds), size)
+    assert 1 <= wanted <= max(1, min(1 << 20, 8 * before))
+    assert wanted == 1 or wanted * size <= 1 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import queue
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from eisenmp.errors import PayloadError
 from eisenmp.exchange import Exchange
 from eisenmp.handles import ManagerQueue
 from eisenmp.ledger import State
+from eisenmp.payload import dumps
 from tests.unit.fakes import add_chunk, make_exchange
 
 
@@ -117,6 +119,23 @@ def test_a_chunk_is_taken_as_a_worker_takes_it_and_answered_at_once() -> None:
     assert closing[1] == STOP_MSG
     assert '_TID_' not in closing[0]
     assert q.get() == closing
+
+
+@pytest.mark.parametrize('nested', [False, True])
+def test_tickets_of_a_batch_are_taken_one_by_one(nested: bool) -> None:
+    q, exchange = handle()
+    items = [[Fraction(1), Fraction(2)], [Fraction(3), Fraction(4)], [Fraction(5)]]
+    payload = dumps([bytes(dumps(rows)[0]) for rows in items] if nested else [item for rows in items for item in rows])
+    chunk = exchange.ledger.add(5, 5, payload, 100, 3, 2)
+    chunk.nested = nested
+    exchange.add_chunk(exchange.table[5], chunk)
+    assert q.qsize() == 3
+    for serial, rows in enumerate(items):
+        assert q.get_nowait() == [f'q;_TID_{serial};', *rows]
+        assert q.qsize() == 2 - serial
+    assert list(exchange.ledger.track(5).states) == [State.DONE] * 3
+    with pytest.raises(queue.Empty):
+        q.get_nowait()
 
 
 def test_something_else_may_take_what_is_put() -> None:

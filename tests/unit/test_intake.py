@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eisenmp.credit import History
 from eisenmp.errors import PayloadError
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.intake import Intake
@@ -160,6 +161,83 @@ def test_a_full_window_does_not_keep_a_feeder_when_the_feeding_is_over() -> None
         desk.job.exchange.end_feeding()
     assert not desk.intake.wait_for_room(desk.feeder)
     assert not desk.add()
+
+
+# ---- how much is cut at a time
+
+
+def test_without_a_history_chunks_are_cut_one_by_one() -> None:
+    desk = Desk()
+    assert desk.intake.wait_for_room(desk.feeder) == 1
+
+
+def test_short_chunks_are_cut_many_at_a_time() -> None:
+    desk = Desk(BUFFER_CHUNKS=800)
+    desk.job.paces[0] = History(10, 0.000_02)  # 50 of them are a millisecond
+    assert desk.intake.wait_for_room(desk.feeder) == 50
+    for _ in range(770):
+        desk.add()
+    assert desk.intake.wait_for_room(desk.feeder) == 30  # and no more than there is room for
+    for _ in range(29):
+        desk.add()
+    assert desk.intake.wait_for_room(desk.feeder) == 1
+
+
+def test_chunks_of_a_bounded_queue_are_cut_one_by_one() -> None:
+    desk = Desk(BUFFER_CHUNKS=800)
+    (queue,) = desk.job.table.create([(None, 'q', 500)])
+    desk.queue, desk.feeder = queue, Feeder(source_of(()), queue.number, None)
+    desk.job.paces[queue.number] = History(10, 0.000_02)
+    assert desk.intake.wait_for_room(desk.feeder) == 1
+
+
+def test_a_batch_counts_by_its_tickets() -> None:
+    desk = Desk(BUFFER_CHUNKS=10)
+    assert desk.intake.add_chunk(desk.feeder, 19, (b'x' * 100,), Cut(7, 3))
+    assert desk.states() == [State.QUEUED] * 7
+    assert list(desk.job.ledger.track(0).items) == [3] * 6 + [1]
+    assert desk.has_room()
+    desk.intake.add_chunk(desk.feeder, 6, (b'x' * 100,), Cut(3, 2, nested=True))
+    assert not desk.has_room()
+    assert [entry.nested for entry in desk.queue.entries if isinstance(entry, Chunk)] == [False, True]
+
+
+def test_chunks_of_automatic_size_begin_with_one_item_and_follow_the_pace() -> None:
+    desk = Desk(NUM_ROWS='auto', BUFFER_CHUNKS=100)
+    desk.feeder.auto, desk.feeder.rows = True, 1
+    assert (desk.intake.wait_for_room(desk.feeder), desk.feeder.rows) == (1, 1)
+    desk.job.paces[0] = History(10, 0.000_02)  # of chunks: does not matter
+    desk.job.item_paces[0] = History(10, 0.000_05)  # 100 items are five milliseconds
+    sizes = []
+    for _ in range(4):
+        assert desk.intake.wait_for_room(desk.feeder) == 1
+        sizes.append(desk.feeder.rows)
+    assert sizes == [8, 64, 100, 100]
+    desk.job.item_paces[0] = History(10, 0.001)
+    desk.intake.wait_for_room(desk.feeder)
+    assert desk.feeder.rows == 5
+    desk.job.item_paces[0] = History(10, 1.0)
+    desk.intake.wait_for_room(desk.feeder)
+    assert desk.feeder.rows == 1
+
+
+def test_several_feeders_of_a_queue_share_its_automatic_size() -> None:
+    desk = Desk(NUM_ROWS='auto', BUFFER_CHUNKS=100)
+    desk.job.item_paces[0] = History(10, 0.000_05)
+    other = Feeder(source_of(()), 0, None)
+    desk.feeder.auto = other.auto = True
+    desk.intake.wait_for_room(desk.feeder)
+    desk.intake.wait_for_room(other)
+    assert (desk.feeder.rows, other.rows) == (8, 64)
+
+
+def test_large_items_make_chunks_of_automatic_size_short() -> None:
+    desk = Desk(NUM_ROWS='auto', BUFFER_CHUNKS=100)
+    desk.job.item_paces[0] = History(10, 0.000_001)
+    desk.feeder.auto, desk.feeder.rows, desk.feeder.item_bytes = True, 1, 300_000
+    for _ in range(4):
+        desk.intake.wait_for_room(desk.feeder)
+    assert desk.feeder.rows == 3
 
 
 # ---- chunks that cannot be sent

@@ -45,6 +45,9 @@ class FakeInbox:
     def note(self, lease: Lease) -> None:
         self.channel.send(answer_message(lease.queue, lease.serial, lease.seconds(), lease.value))
 
+    def noted(self) -> None:
+        pass
+
     def begin(self, run: object, tickets: int) -> None:
         self.begun.append(run)
 

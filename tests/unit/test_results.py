@@ -14,7 +14,7 @@ from eisenmp.exchange import Exchange
 from eisenmp.ledger import Chunk, Ledger, State
 from eisenmp.payload import Payload, dumps, dumps_error
 from eisenmp.queues import QueueTable
-from eisenmp.results import Outcome, OutcomeReader, Record, Results
+from eisenmp.results import Form, Outcome, OutcomeReader, Record, Results
 from eisenmp.results.memory import _ranges
 
 
@@ -533,6 +533,363 @@ def test_closing_values() -> None:
     closing = Bench().results.closing
     assert closing == {}
     assert closing.all == []
+
+
+# ---- records of several tickets
+
+
+def pickles(*values: Any) -> Payload:
+    """Values that have a pickle each; None: no value."""
+    return dumps([None if value is None else bytes(dumps(value)[0]) for value in values])
+
+
+def many(bench: Bench, values: list[Any], form: int = Form.LIST, rows: int = 0, queue: int = 5) -> Record:
+    """So many tickets are answered together."""
+    count = len(values)
+    chunk = bench.ledger.add(queue, count, (b'',), 0, count, 1)
+    bench.lease(chunk)
+    assert bench.ledger.done(1, queue, chunk.serial, 3, 0.5 * count, count) is chunk
+    if form == Form.PICKLES:
+        payload: Payload = pickles(*values)
+    else:
+        payload = dumps([value for part in values for value in part] if rows else values)
+    record = Record(queue, chunk.serial, payload, None, count, form if count > 1 else Form.ONE, rows)
+    if count == 1:
+        record = Record(queue, chunk.serial, dumps(values[0]))
+    with bench.exchange.lock:
+        bench.results.record(record)
+    return record
+
+
+SHAPES = [(Form.LIST, 0), (Form.LIST, 2), (Form.PICKLES, 0)]
+
+
+def values_for(form: int, rows: int, count: int, first: int = 0) -> list[Any]:
+    numbers = range(first, first + count)
+    if rows:
+        return [[n] * rows for n in numbers]
+    return [{'number': n} if form == Form.PICKLES else n for n in numbers]
+
+
+@pytest.mark.parametrize(('form', 'rows'), SHAPES)
+@pytest.mark.parametrize('ordered', [False, True, 3])
+def test_tickets_that_were_answered_together_are_read_one_by_one(form: int, rows: int, ordered: Any) -> None:
+    bench = Bench()
+    reader = bench.results.outcomes(ordered=ordered)
+    values = values_for(form, rows, 4)
+    many(bench, values, form, rows)
+    outcomes = take(reader, 4)
+    assert [outcome.value for outcome in outcomes] == values
+    assert [outcome.ticket for outcome in outcomes] == [0, 1, 2, 3]
+    assert {(o.seconds, o.slot, o.items, o.attempts, o.state) for o in outcomes} == {(0.5, 3, 1, 1, 'done')}
+
+
+@pytest.mark.parametrize(('form', 'rows'), SHAPES)
+def test_tickets_that_were_answered_together_are_kept(form: int, rows: int) -> None:
+    bench = Bench(store=True)
+    values = values_for(form, rows, 5)
+    many(bench, values[:2], form, rows)
+    many(bench, values[2:], form, rows)
+    of_a = bench.results['a']
+    assert of_a.values() == values
+    assert [outcome.ticket for outcome in of_a] == [0, 1, 2, 3, 4]
+    assert [of_a[at].value for at in (3, 0, -1)] == [values[3], values[0], values[4]]
+    assert bench.results.as_dict() == {'a': list(enumerate(values))}
+    bench.end(None)
+    for _ in range(2):
+        assert [outcome.value for outcome in bench.results.outcomes()] == values
+
+
+def test_kept_results_of_all_kinds_side_by_side() -> None:
+    bench = Bench(store=True)
+    many(bench, [1, 2, 3])
+    bench.done(bench.add()[0], 'alone')
+    bench.failed(bench.add()[0], ValueError('x'))
+    many(bench, values_for(Form.PICKLES, 0, 2), Form.PICKLES)
+    bench.add()
+    assert [(o.value, o.state) for o in bench.results['a']] == [
+        *((1, 'done'), (2, 'done'), (3, 'done'), ('alone', 'done'), (None, 'failed')),
+        *(({'number': 0}, 'done'), ({'number': 1}, 'done'), (None, 'queued')),
+    ]
+
+
+def test_reading_what_was_kept_opens_each_record_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a million tickets in batches of a thousand would be a billion values."""
+    bench = Bench(store=True)
+    for n in range(10):
+        many(bench, list(range(n, n + 50)))
+    opened: list[int] = []
+    values = Record.values
+
+    def noted(record: Record) -> list[Any]:
+        opened.append(record.serial)
+        return values(record)
+
+    monkeypatch.setattr(Record, 'values', noted)
+    assert len(bench.results['a'].values()) == 500
+    assert opened == list(range(0, 500, 50))
+
+
+def test_one_value_of_several_that_does_not_open_harms_no_other() -> None:
+    bench = Bench()
+    reader = bench.results.outcomes()
+    chunk = bench.ledger.add(5, 3, (b'',), 0, 3, 1)
+    bench.lease(chunk)
+    bench.ledger.done(1, 5, 0, 0, 0.0, 3)
+    pieces = [bytes(dumps('good')[0]), b'\x80\x05cno_such_module\nThing\n.', None]
+    with bench.exchange.lock:
+        bench.results.record(Record(5, 0, dumps(pieces), None, 3, Form.PICKLES))
+    good, broken, none = take(reader, 3)
+    assert (good.value, none.value, none.error) == ('good', None, None)
+    assert isinstance(broken.error, ResultsError)
+    assert '_TID_1' in str(broken.error)
+
+
+def test_tickets_that_were_answered_together_without_a_value() -> None:
+    bench = Bench(store=True)
+    reader = bench.results.outcomes()
+    chunk = bench.ledger.add(5, 3, (b'',), 0, 3, 1)
+    bench.lease(chunk)
+    bench.ledger.done(1, 5, 0, 0, 0.0, 3)
+    with bench.exchange.lock:
+        bench.results.record(Record(5, 0, tickets=3))
+    assert [(o.ticket, o.value) for o in take(reader, 3)] == [(0, None), (1, None), (2, None)]
+    bench.late(5, 1, 0, dumps('late'))
+    assert bench.results['a'].values() == [None, 'late', None]
+
+
+# ---- in order
+
+
+def test_records_of_several_in_ticket_order() -> None:
+    bench = Bench()
+    reader = bench.results.outcomes(ordered=True)
+    parts = [bench.ledger.add(5, count, (b'',), 0, count, 1) for count in (3, 1, 4)]
+    for part in (parts[2], parts[0], parts[1]):
+        bench.lease(part)
+        bench.ledger.done(1, 5, part.serial, 0, 0.0, part.tickets)
+        values = list(range(part.serial, part.end))
+        form = Form.LIST if part.tickets > 1 else Form.ONE
+        value = dumps(values if part.tickets > 1 else values[0])
+        with bench.exchange.lock:
+            bench.results.record(Record(5, part.serial, value, None, part.tickets, form))
+    assert [(o.ticket, o.value) for o in take(reader, 8)] == [(n, n) for n in range(8)]
+    bench.end(None)
+    assert list(reader) == []
+
+
+def test_a_result_waits_for_its_elders_no_longer_than_was_asked() -> None:
+    """It is followed by three others: it goes ahead."""
+    bench = Bench()
+    reader = bench.results.outcomes(ordered=3)
+    chunks = bench.add(8)
+    for n in (1, 2, 3):
+        bench.done(chunks[n], n)
+    assert not reader._stream.ready
+    bench.done(chunks[4], 4)
+    assert [outcome.ticket for outcome in take(reader, 4)] == [1, 2, 3, 4]
+    bench.done(chunks[0], 0)  # the others have not waited for it
+    assert next(reader).ticket == 0
+    bench.done(chunks[6], 6)
+    assert not reader._stream.ready
+    bench.done(chunks[5], 5)
+    assert [outcome.ticket for outcome in take(reader, 2)] == [5, 6]
+    bench.done(chunks[7], 7)
+    assert next(reader).ticket == 7
+
+
+def test_without_patience_a_result_waits_for_nobody() -> None:
+    bench = Bench()
+    reader = bench.results.outcomes(ordered=0)
+    chunks = bench.add(3)
+    for n in (2, 0, 1):
+        bench.done(chunks[n])
+        assert next(reader).ticket == n
+
+
+@given(st.permutations(range(12)), st.integers(0, 12))
+@settings(max_examples=100, deadline=None)
+def test_whatever_the_patience_none_is_overtaken_by_more(order: list[int], patience: int) -> None:
+    bench = Bench()
+    reader = bench.results.outcomes(ordered=patience)
+    chunks = bench.add(12)
+    read: list[int] = []
+    for n, serial in enumerate(order):
+        bench.done(chunks[serial])
+        while reader._stream.ready:
+            read.append(next(reader).ticket)
+        waiting = set(order[: n + 1]) - set(read)
+        assert not waiting or max(waiting) - min(waiting) < patience
+        assert not waiting or min(waiting) > min(set(range(12)) - set(order[: n + 1]))
+        assert bench.results.unread_by(5) == len(waiting)
+    bench.end(None)
+    read += [outcome.ticket for outcome in reader]
+    assert sorted(read) == list(range(12))
+
+
+# ---- parts of a record
+
+
+@pytest.mark.parametrize(('form', 'rows'), SHAPES)
+def test_the_rest_of_a_record(form: int, rows: int) -> None:
+    bench = Bench()
+    values = values_for(form, rows, 4)
+    record = many(bench, values, form, rows)
+    for count in range(1, 5):
+        rest = record.rest(count)
+        assert (rest.serial, rest.tickets, rest.queue) == (4 - count, count, 5)
+        assert rest.values() == values[4 - count :]
+        assert [rest.value_at(at) for at in range(4 - count, 4)] == values[4 - count :]
+        assert rest.size == sum(len(piece) for piece in rest.value or ())
+
+
+@pytest.mark.parametrize(('form', 'rows'), SHAPES)
+def test_a_record_apart(form: int, rows: int) -> None:
+    bench = Bench()
+    values = values_for(form, rows, 4)
+    record = many(bench, values, form, rows)
+    assert record.front().values() == values[:1]
+    parts = record.apart()
+    assert [(part.serial, part.tickets, part.form) for part in parts] == [(at, 1, Form.ONE) for at in range(4)]
+    assert [part.values() for part in parts] == [[value] for value in values]
+
+
+def test_the_last_of_several_lists_may_be_short() -> None:
+    record = Record(5, 7, dumps([0, 1, 2, 3, 4, 5, 6]), None, 3, Form.LIST, 3)
+    assert record.values() == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [part.values() for part in record.apart()] == [[[0, 1, 2]], [[3, 4, 5]], [[6]]]
+    assert record.rest(2).values() == [[3, 4, 5], [6]]
+    assert record.rest(1).values() == [[6]]
+
+
+def test_parts_of_a_record_without_a_value() -> None:
+    record = Record(5, 7, None, None, 3, Form.PICKLES)
+    assert record.values() == [None] * 3
+    assert [(part.serial, part.values()) for part in record.apart()] == [(7, [None]), (8, [None]), (9, [None])]
+    some = Record(5, 7, pickles('a', None, 'c'), None, 3, Form.PICKLES)
+    assert [part.values() for part in some.apart()] == [['a'], [None], ['c']]
+    assert [part.value for part in some.apart()][1] is None
+
+
+def test_a_record_of_one_is_its_own_front() -> None:
+    assert Record(5, 7, dumps('x')).front().values() == ['x']
+    assert Record(5, 7).front().values() == [None]
+
+
+@pytest.mark.parametrize('late', [False, True])
+def test_a_value_is_put_to_its_ticket(late: bool) -> None:
+    record = Record(5, 7, None, None, 3)
+    record.put(8, dumps('b'), late=late)
+    assert record.values() == [None, 'b', None]
+    record.put(7, dumps(b'x' * 10_000), late=late)
+    record.put(8, dumps('B'), late=late)
+    assert record.values() == [b'x' * 10_000, 'b' if late else 'B', None]
+    alone = Record(5, 7, dumps('a'))
+    alone.put(7, dumps('A'), late=late)
+    assert alone.values() == ['a' if late else 'A']
+
+
+def test_a_value_with_a_buffer_of_its_own_is_put() -> None:
+    import numpy
+
+    record = Record(5, 7, None, None, 2)
+    payload = dumps(numpy.arange(10_000))
+    assert len(payload) == 2
+    record.put(8, payload)
+    first, second = record.values()
+    assert first is None
+    assert second.sum() == sum(range(10_000))
+
+
+@pytest.mark.parametrize('rows', [0, 2])
+def test_a_value_is_put_among_plain_ones(rows: int) -> None:
+    record = Record(5, 7, dumps([0, 1, 2, 3][: 4 if rows else 2]), None, 2, Form.LIST, rows)
+    before = record.values()
+    record.put(8, dumps('late'), late=True)
+    assert record.values() == before  # the first one wins
+    record.put(8, dumps('first'))
+    assert record.values() == [before[0], 'first']
+
+
+# ---- readers and records of several
+
+
+def test_outcomes_are_counted_by_ticket_and_a_record_is_read_when_all_of_it_is() -> None:
+    bench = Bench()
+    reader = bench.results.outcomes()
+    record = many(bench, [1, 2, 3])
+    bench.done(bench.add()[0], 'x')
+    size = record.size + len(dumps('x')[0])
+    assert (bench.results.unread_by(5), bench.results.unread_bytes_by(5)) == (4, size)
+    take(reader, 2)
+    assert bench.results.unread_by(5) == 4
+    assert bench.read == []
+    next(reader)
+    assert (bench.results.unread_by(5), bench.results.unread_bytes_by(5)) == (1, size - record.size)
+    assert bench.read == [5]
+    next(reader)
+    assert (bench.results.unread_by(5), bench.results.unread_bytes_by(5)) == (0, 0)
+
+
+@pytest.mark.parametrize(('form', 'rows'), SHAPES)
+@pytest.mark.parametrize('how', ['closed', 'dropped', 'block'])
+@pytest.mark.parametrize('read', [0, 1, 3, 4, 5])
+def test_a_reader_that_leaves_in_the_middle_of_a_record_leaves_the_rest(
+    read: int, how: str, form: int, rows: int
+) -> None:
+    bench = Bench()
+    reader = bench.results.outcomes()
+    values = values_for(form, rows, 4)
+    many(bench, values, form, rows)
+    many(bench, values_for(form, rows, 2, 4), form, rows)
+    seen = take(reader, read)
+    if how == 'closed':
+        reader.close()
+    elif how == 'block':
+        with reader:
+            pass
+    else:
+        del reader
+        gc.collect()
+    assert (bench.results.unread_by(5), bench.results.unread_bytes_by(5)) == (0, 0)
+    second = bench.results.outcomes()
+    bench.end(None)
+    assert bench.results.unread_by(5) == 6 - read
+    everything = [*seen, *second]
+    assert [outcome.ticket for outcome in everything] == list(range(6))
+    assert [outcome.value for outcome in everything] == [*values, *values_for(form, rows, 2, 4)]
+    assert bench.results.unread_by(5) == 0
+
+
+def test_of_what_nobody_reads_the_last_few_are_kept_by_ticket() -> None:
+    bench = Bench(keep=5)
+    for n in range(4):
+        many(bench, [10 * n, 10 * n + 1, 10 * n + 2])
+    assert len(bench.results._recent) == 2  # five tickets, and none of a record is dropped by itself
+    with pytest.raises(ResultsError, match='6 results were not kept'):
+        bench.results.outcomes()
+
+
+def test_a_late_value_finds_its_ticket_among_several() -> None:
+    for reading in (False, True):
+        bench = Bench()
+        reader = bench.results.outcomes(ordered=True) if reading else None
+        (elder,) = bench.add()
+        many(bench, [None, None, 'c'], Form.PICKLES)
+        bench.late(5, 2, 3, dumps('late'))
+        bench.late(5, 3, 3, dumps('late'))
+        bench.done(elder, 'a')
+        reader = reader or bench.results.outcomes()
+        got = {outcome.ticket: outcome.value for outcome in take(reader, 4)}
+        assert got == {0: 'a', 1: None, 2: 'late', 3: 'c'}
+
+
+def test_how_many_items_came_before_a_ticket() -> None:
+    bench = Bench()
+    bench.ledger.add(5, 7, (b'',), 0, 3, 3)
+    bench.ledger.add(5, 5, (b'',), 0)
+    bench.ledger.add(5, 1, (b'',), 0)
+    assert [bench.results.first_item('a', at) for at in range(6)] == [0, 3, 6, 7, 12, 13]
 
 
 # ---- any order

@@ -280,6 +280,18 @@ class QueueResults(Sequence[Outcome]):
         record = self._results.records.get(self._queue.number, {}).get(at)
         return self._results.outcome(record or Record(self._queue.number, at), at)
 
+    def __iter__(self) -> Iterator[Outcome]:
+        records = self._results.records.get(self._queue.number, {})
+        at = 0
+        while at < len(self):
+            record = records.get(at)
+            if record is None or record.tickets == 1:
+                yield self[at]
+                at += 1
+            else:  # open what came together together
+                yield from self._results.outcomes_of(record)[at - record.serial :]
+                at = record.serial + record.tickets
+
     def __repr__(self) -> str:
         return f"<results: {self.summary()}>"
 

@@ -101,8 +101,8 @@ class Record:
 
     def front(self) -> Record:
         """Its first ticket."""
-        if self.value is None or (self.tickets == 1 and self.form == Form.ONE):
-            return Record(self.queue, self.serial)
+        if self.value is None or self.form == Form.ONE:
+            return Record(self.queue, self.serial, self.value)
         whole = loads(self.value)[: self.rows or 1]
         if self.form == Form.PICKLES:
             return Record(self.queue, self.serial, None if whole[0] is None else (whole[0],))
@@ -113,6 +113,8 @@ class Record:
         if self.form == Form.ONE and self.tickets == 1:
             self.value = payload if self.value is None or not late else self.value
             return
+        if self.form == Form.LIST:
+            self.value, self.form = dumps([bytes(dumps(value)[0]) for value in self.values()]), Form.PICKLES
         pieces = [None] * self.tickets if self.value is None else loads(self.value)
         if pieces[serial - self.serial] is None or not late:
             pieces[serial - self.serial] = pickle.dumps(loads(payload), 5) if len(payload) > 1 else bytes(payload[0])

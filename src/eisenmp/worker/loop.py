@@ -42,6 +42,8 @@ def call_until_done(inbox: Inbox, toolbox: Toolbox, entry: Callable[[Toolbox], A
             inbox.answers.note(lease)
         if not again or any(lease.batch is None for lease in leases):
             inbox.channel.send()
+        elif leases:
+            inbox.stock.noted()
         if not again:
             return
 
@@ -62,11 +64,12 @@ def run_plain(
     `retries`: how often an item that raised is tried again; it fails alone then. None: its chunk fails.
     """
     answers: list[list[Buffer]] = []
+    work = Work(call, per_item, retries)
     while True:
         frame = inbox.take(ANY_QUEUE, FOREVER, *answers)
         if frame.kind == Kind.END:
             return
-        answers = _run(inbox, toolbox, frame, Work(call, per_item, retries))
+        answers = _run(inbox, toolbox, frame, work)
         del frame  # before the answer goes: shared memory that it lies in is told to be free along with it
 
 

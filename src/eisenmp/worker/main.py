@@ -112,12 +112,14 @@ def _work(sock: socket.socket, setup: Mapping[str, Any], *, shared_process: bool
             run_plain(inbox, toolbox, call, per_item=per_item, retries=short["retries"] if short is not None else None)
         else:
             call_until_done(inbox, toolbox, entry)
+        inbox.stock.give_all_back()
         channel.send(encode(Kind.RETURNED))
     except StartError as error:
         channel.send(encode(Kind.START_ERROR, (pickle.dumps(error.args),)))
     finally:
         if not shared_process:
             _wait_for_threads()
+            inbox.stock.give_all_back()
         inbox.close()
         for stream in streams:
             stream.finish()

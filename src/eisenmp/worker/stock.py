@@ -84,6 +84,16 @@ class Stock:
             with self.channel.cond:
                 self._watch()
 
+    def noted(self) -> None:
+        """An answer waits for company, and its thread goes on with something else: it must not wait for long."""
+        with self.channel.cond:
+            self._watch()
+
+    def give_all_back(self) -> None:
+        """The worker's function has returned for good: what it has not begun is for others."""
+        with self.channel.cond:
+            self._give_back_if(lambda _: True)
+
     def count(self, queue: int) -> int:
         """How many chunks of the queue lie here and are not begun."""
         ahead = sum([frame.tickets or 1 for frame in list(self._ahead.get(queue, ()))])
@@ -135,16 +145,20 @@ class Stock:
         return (heads | {self.at_work, self._noted()}) - {None}
 
     def _return_stale(self, stale: set[Any]) -> None:
+        if self._noted() in stale:
+            self.channel.send()
+        self._give_back_if(stale.__contains__)
+
+    def _give_back_if(self, meant: Callable[[Any], bool]) -> None:
+        """Give back the heaps whose first entry is meant."""
         # sent before anybody here can ask again: the request must not overtake it
         for queue, opened in self._opened.items():
-            if opened and opened[0] in stale:
+            if opened and meant(opened[0]):
                 self.channel.send(*[_give_back_ticket(batch, at) for batch, at in opened])
                 opened.clear()
                 self._refusing.add(queue)
-        if self._noted() in stale:
-            self.channel.send()
         for queue, frames in self._ahead.items():
-            if frames and id(frames[0]) in stale:
+            if frames and meant(id(frames[0])):
                 self.channel.send(*[_give_back(frame) for frame in frames])
                 frames.clear()
                 self._refusing.add(queue)
