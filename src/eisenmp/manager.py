@@ -14,7 +14,7 @@ from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import LineDisplay, print_results
 from eisenmp.engines import make_engine
 from eisenmp.engines.base import ProcessHandle
-from eisenmp.equipment import Equipment
+from eisenmp.equipment import Equipment, living_message
 from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
@@ -192,6 +192,8 @@ class Mp:
                 clock=time.monotonic,
             )
             results.on_read = job.read
+            for common in self._equipment.common():
+                job.engine.equip(*common)
             self._job = job
             return job
 
@@ -257,7 +259,11 @@ class Mp:
         return handle  # type: ignore[no-any-return]
 
     def share(self, name: str, obj: Any) -> None:
-        """Make `obj` ``toolbox.<name>`` in every worker. It is pickled once and sent once to each process.
+        """Make `obj` ``toolbox.<name>`` in every worker.
+
+        It is pickled once. A large one is laid down once, in a file without a name that all processes map; what a
+        worker writes to an array there is its own. With ``START_METHOD='forkserver'`` what is shared before the start
+        is also unpickled once, and the workers are copies.
 
         What is shared after the start arrives ahead of all chunks that are handed out from then on.
 
@@ -266,9 +272,10 @@ class Mp:
             PayloadError: the object cannot be pickled.
         """
         with self._lock:
-            message = self._equipment.share(name, obj, self._exchange.table)
-            if self._job is not None:
-                self._job.crew.broadcast(message)
+            common = self._equipment.share(name, obj, self._exchange.table)
+            if self._job is not None and not self._job.ended.is_set():
+                self._job.engine.equip(*common)
+                self._job.crew.broadcast(living_message(name, obj))
 
     def _put_tool(self, obj: Any) -> bool:
         payload = dumps(obj)

@@ -40,7 +40,7 @@ class FakeInbox:
 
 def test_lines_are_sent_whole() -> None:
     inbox = FakeInbox()
-    stream = LineStream(inbox, 1)  # type: ignore[arg-type]
+    stream = LineStream(inbox, 1)
     print('one', end='', file=stream)
     assert inbox.sent == []
     print(' line', file=stream)
@@ -54,13 +54,13 @@ def test_lines_are_sent_whole() -> None:
 
 def test_errors_are_marked_as_such() -> None:
     inbox = FakeInbox()
-    print('x', file=LineStream(inbox, 2))  # type: ignore[arg-type]
+    print('x', file=LineStream(inbox, 2))
     assert [frame.flags for frame in inbox.sent] == [1]
 
 
 def test_lines_of_two_threads_are_not_mixed() -> None:
     inbox = FakeInbox()
-    stream = LineStream(inbox, 1)  # type: ignore[arg-type]
+    stream = LineStream(inbox, 1)
     stream.write('mine ')
     thread = threading.Thread(target=lambda: stream.write('theirs\n'))
     thread.start()
@@ -71,7 +71,7 @@ def test_lines_of_two_threads_are_not_mixed() -> None:
 
 def test_letters_that_no_coding_has_are_no_harm() -> None:
     inbox = FakeInbox()
-    LineStream(inbox, 1).write('a\udce9b\n')  # type: ignore[arg-type]
+    LineStream(inbox, 1).write('a\udce9b\n')
     assert inbox.texts() == ['a\\udce9b']
 
 
@@ -85,7 +85,7 @@ def inbox() -> Iterator[FakeInbox]:
     handlers, level = list(root.handlers), root.level
     made = FakeInbox()
     try:
-        redirect_logging(made, {'': logging.INFO}, {'name': 'Process-2', 'slot': 1})  # type: ignore[arg-type]
+        redirect_logging(made, {'': logging.INFO}, {'name': 'Process-2', 'slot': 1})
         yield made
     finally:
         root.handlers[:] = handlers

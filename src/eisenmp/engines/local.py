@@ -12,16 +12,20 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle, exit_text
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spawn
-from eisenmp.engines.template import Template
 from eisenmp.engines.waker import Waker
 from eisenmp.errors import ProtocolError
-from eisenmp.wire import Buffer
+from eisenmp.parcel import SharedFile
+from eisenmp.wire import Buffer, Kind
+
+if TYPE_CHECKING:
+    from eisenmp.engines.template import Message, Template
 
 __all__ = ["LocalEngine"]
 
@@ -51,42 +55,70 @@ class LocalEngine:
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
         self._waker = Waker(self._selector)
-        self._noted: deque[_Worker] = deque()  # have messages that were not sent yet
-        self._to_write: deque[_Worker] = deque()  # to be registered for writing, told by senders
+        self._noted: deque[_Worker | Template] = deque()  # have messages that were not sent yet
+        self._to_write: deque[_Worker | Template] = deque()  # to be registered for writing, told by senders
         self._closing: set[_Worker] = set()  # end-of-file seen, exit not yet
         self._ended: deque[_Worker] = deque()  # exits, also told by the threads that stand in for sentinels
+        self._kit: dict[str, Message] = {}
         self._template: Template | None = None
+        self._preload = True  # until it has turned out that the modules cannot be imported once for all
+
+    def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
+        self._kit[name] = message, files
+        if self._template is not None:
+            self._template.channel.keep(message, files)
+            self._noted.append(self._template)
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
         ours, theirs = _pair()
         try:
-            process = self._launch(name, theirs)
+            process = self._launch(worker, name, theirs)
         except BaseException:
             ours.close()
-            raise
-        finally:
             theirs.close()
+            raise
         entry = _Worker(worker, process, ManagerChannel(ours))
         self._workers[worker] = entry
         self._selector.register(ours, selectors.EVENT_READ, entry)
         if process.sentinel is not None:
             self._selector.register(process.sentinel, selectors.EVENT_READ, (entry,))
-        else:
+        elif not process.told:
             threading.Thread(target=self._stand_in, args=(entry,), name=f"eisenmp-wait-{name}", daemon=True).start()
+        if self._method != "forkserver":  # its template has it, and the forks from there
+            for message, _ in self._kit.values():
+                self.send(worker, message)
         self.send(worker, setup)
         self.flush()
         return process
 
-    def _launch(self, name: str, child: socket.socket) -> WorkerProcess:
-        if self._method == "spawn":
-            return spawn(name, child)
+    def _launch(self, worker: int, name: str, child: socket.socket) -> WorkerProcess:
+        """Start the process; `child` is its own from now on."""
         if self._method == "forkserver":
-            if self._template is None:
-                self._template = Template()
-            return self._template.fork(name, child)
-        from eisenmp.worker.main import run_forked
+            return self._fork_from_template(worker, name, child)
+        with child:
+            if self._method == "spawn":
+                return spawn(name, child, files=[file for _, files in self._kit.values() for file in files])
+            from eisenmp.worker.main import run_forked
 
-        return fork(name, child, run_forked)
+            return fork(name, child, run_forked)
+
+    def _fork_from_template(self, worker: int, name: str, child: socket.socket) -> WorkerProcess:
+        from eisenmp.engines.template import TemplateProcess
+
+        template = self._template or self._open_template()
+        process = TemplateProcess(name)
+        manager_sockets.add(child)  # which stays open here until the template has it
+        template.fork(worker, process, child)
+        self._noted.append(template)
+        return process
+
+    def _open_template(self) -> Template:
+        from eisenmp.engines.template import Template
+
+        self._template = Template(preload=self._preload, kit=self._kit.values())
+        self._selector.register(self._template.channel.sock, selectors.EVENT_READ, self._template)
+        self._noted.append(self._template)
+        return self._template
 
     def send(self, worker: int, pieces: list[Buffer]) -> None:
         entry = self._workers.get(worker)
@@ -118,10 +150,10 @@ class LocalEngine:
                 if mask & selectors.EVENT_WRITE:
                     self._write(key.data)
                 if mask & selectors.EVENT_READ:
-                    self._read(key.data, events)
+                    self._read(key.data, events) if isinstance(key.data, _Worker) else self._hear(key.data, events)
+        self._kill_lingering()
         while self._ended:
             self._bury(self._ended.popleft(), events)
-        self._kill_lingering()
         return events
 
     def wake(self) -> None:
@@ -131,16 +163,24 @@ class LocalEngine:
         entry = self._workers.get(worker)
         if entry is not None:
             entry.process.kill()
+            if entry.process.told and entry.process.poll() is not None:  # it was not there yet, and will not be
+                self._ended.append(entry)
+                self.wake()
 
     def close(self) -> None:
         for entry in list(self._workers.values()):
             entry.channel.close()
         if self._template is not None:
             self._template.close()
+            for _, child in self._template.waiting.values():
+                child.close()
+        for _, files in self._kit.values():
+            for file in files:
+                file.close()
         self._selector.close()
         self._waker.close()
 
-    def _write(self, entry: _Worker) -> None:
+    def _write(self, entry: _Worker | Template) -> None:
         entry.writing = False  # first: what another thread fails to send from here on registers the channel again
         if entry.channel.flush():
             self._selector.modify(entry.channel.sock, selectors.EVENT_READ, entry)
@@ -159,6 +199,55 @@ class LocalEngine:
             entry.closed_at = time.monotonic()
             self._closing.add(entry)
             self._selector.unregister(entry.channel.sock)
+
+    def _hear(self, template: Template, events: list[Event]) -> None:
+        """The template has spoken, or is gone."""
+        frames, gone = template.channel.receive()
+        try:
+            for frame in frames:
+                if frame.kind in (Kind.PRINT, Kind.LOG):
+                    events.append(Event(template.speaker(), frame))
+                else:
+                    self._end_told(*(template.take(frame) or (-1, "")))
+        except ProtocolError:
+            gone = True  # and its workers with it
+        self._noted.append(template)  # taking notes makes room for more requests
+        self.flush()
+        if gone and self._template is template:
+            self._replace(template)
+
+    def _end_told(self, number: int, trouble: str) -> None:
+        entry = self._workers.get(number)
+        if entry is not None:
+            entry.trouble = entry.trouble or trouble
+            self._ended.append(entry)
+
+    def _replace(self, template: Template) -> None:
+        """A template is gone, and its workers with it. The next one does without preparations if it never got to fork.
+
+        Requests go on to the next one only when it is sure that nobody has been forked for them: two processes on one
+        channel would be worse than a start that has failed.
+        """
+        self._selector.unregister(template.channel.sock)
+        self._template, how = None, f"the end of its template process ({template.close()})"
+        self._preload = self._preload and template.proved
+        for number, process in template.forked.items():
+            process.lost()
+            self._end_told(number, how)
+        successor = None
+        if template.preload and not template.ready:
+            try:
+                successor = self._open_template()
+            except OSError as error:
+                how = f"no process: {error}"
+        for number, (process, child) in template.waiting.items():
+            if successor is not None and process.is_alive():
+                successor.fork(number, process, child)
+            else:
+                child.close()
+                process.lost()
+                self._end_told(number, how)
+        self.flush()
 
     def _bury(self, entry: _Worker, events: list[Event]) -> None:
         """The process has ended: report what it still managed to send, then its exit."""
@@ -181,14 +270,21 @@ class LocalEngine:
         entry.process.ended()
         events.append(Event(entry.number, Exit(code, entry.trouble or exit_text(code))))
 
-    def _watch_writing(self, entry: _Worker) -> None:
-        if entry.closed_at is None and self._workers.get(entry.number) is entry:
+    def _watch_writing(self, entry: _Worker | Template) -> None:
+        if isinstance(entry, _Worker):
+            registered = entry.closed_at is None and self._workers.get(entry.number) is entry
+        else:
+            registered = self._template is entry
+        if registered:
             self._selector.modify(entry.channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, entry)
 
     def _kill_lingering(self) -> None:
         for entry in self._closing:
             if entry.closed_at is not None and time.monotonic() - entry.closed_at > _LINGER:
                 entry.process.kill()
+                if entry.process.unseen_end():
+                    entry.process.lost()
+                    self._ended.append(entry)
 
     def _bounded(self, timeout: float | None) -> float | None:
         """The time-out, shortened where a process has closed its channel and not gone yet."""

@@ -12,6 +12,7 @@ from collections import deque
 from itertools import count
 from typing import Any, Final
 
+from eisenmp.parcel import open_place
 from eisenmp.payload import dumps, loads
 from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind, encode
 from eisenmp.worker.channel import WorkerChannel
@@ -49,7 +50,6 @@ class Inbox:
         self.channel: WorkerChannel  # set right after it is made: each needs the other
         self.tools: deque[Frame] = deque()
         self.tools_seen = 0
-        self.shares_seen = 0
         self.on_queue: Any = None  # called with the row of a queue made after the start
         self._ahead: dict[int, deque[Frame]] = {}
         self._replies: dict[int, Frame] = {}
@@ -66,9 +66,8 @@ class Inbox:
         if kind == Kind.CHUNK and not frame.number:
             self._keep(frame)
         elif kind == Kind.SHARE:
-            name, whole = loads(frame.payload)
-            self.toolbox.set_shared(name, loads(whole))
-            self.shares_seen += 1
+            name, place = loads(frame.payload)
+            self.toolbox.set_shared(name, open_place(place))
         elif kind == Kind.TOOL:
             self.tools.append(frame)
             self.tools_seen += 1

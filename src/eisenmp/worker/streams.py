@@ -9,12 +9,28 @@ import pickle
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from eisenmp.wire import Kind, encode
-from eisenmp.worker.inbox import Inbox
+from eisenmp.wire import Buffer, Kind, encode
 
-__all__ = ["LineStream", "redirect", "redirect_logging"]
+if TYPE_CHECKING:
+    from eisenmp.worker.inbox import Lease
+
+__all__ = ["LineStream", "Outlets", "Way", "redirect", "redirect_logging"]
+
+
+class Way(Protocol):
+    """To the manager: an inbox, or what the template has in its place."""
+
+    @property
+    def channel(self) -> Sender: ...
+    def newest(self) -> Lease | None: ...
+
+
+class Sender(Protocol):
+    """Sends messages."""
+
+    def send(self, *messages: list[Buffer]) -> None: ...
 
 
 class LineStream(io.TextIOBase):
@@ -23,8 +39,8 @@ class LineStream(io.TextIOBase):
     Each thread has a line of its own in the making, so that lines of several threads do not mix.
     """
 
-    def __init__(self, inbox: Inbox, fd: int) -> None:
-        self._inbox = inbox
+    def __init__(self, inbox: Way, fd: int) -> None:
+        self.inbox = inbox  # a fork of the template puts its own here
         self._fd = fd
         self._parts: dict[int, str] = {}
 
@@ -58,10 +74,10 @@ class LineStream(io.TextIOBase):
 
     def _send(self, lines: str) -> None:
         body = lines.encode("utf-8", "backslashreplace")
-        self._inbox.channel.send(encode(Kind.PRINT, (body,), flags=int(self._fd == 2)))
+        self.inbox.channel.send(encode(Kind.PRINT, (body,), flags=int(self._fd == 2)))
 
 
-def redirect(inbox: Inbox) -> tuple[LineStream, LineStream]:
+def redirect(inbox: Way) -> tuple[LineStream, LineStream]:
     """Send what this process prints to the manager."""
     out, err = LineStream(inbox, 1), LineStream(inbox, 2)
     sys.stdout, sys.stderr = out, err
@@ -69,10 +85,14 @@ def redirect(inbox: Inbox) -> tuple[LineStream, LineStream]:
 
 
 class _ToManager(logging.Handler):
-    def __init__(self, inbox: Inbox, identity: Mapping[str, Any]) -> None:
+    def __init__(self, inbox: Way, identity: Mapping[str, Any]) -> None:
         super().__init__()
+        self.address(inbox, identity)
+
+    def address(self, inbox: Way, identity: Mapping[str, Any]) -> None:
+        """From now on records come from this process."""
         self._inbox = inbox
-        self._identity = dict(identity)
+        self._identity = {"worker": identity["name"], "slot": identity["slot"], "pid": os.getpid()}
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -88,12 +108,36 @@ class _ToManager(logging.Handler):
             self.handleError(record)
 
 
-def redirect_logging(inbox: Inbox, levels: Mapping[str, int], identity: Mapping[str, Any]) -> None:
+def redirect_logging(inbox: Way, levels: Mapping[str, int], identity: Mapping[str, Any]) -> _ToManager:
     """Send log records to the manager's loggers, at the levels that are set there."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)  # by fork the manager's own handlers came along
     for name, level in levels.items():
         logging.getLogger(name or None).setLevel(level)
-    root.addHandler(_ToManager(inbox, {"worker": identity["name"], "slot": identity["slot"], "pid": os.getpid()}))
+    handler = _ToManager(inbox, identity)
+    root.addHandler(handler)
     logging.captureWarnings(False)
+    return handler
+
+
+class Outlets:
+    """All ways on which a process speaks to its user: the two streams and the log handler.
+
+    Modules that the template has imported may hold on to them, so a fork does not make its own but turns them.
+    """
+
+    def __init__(self, inbox: Way, levels: Mapping[str, int], identity: Mapping[str, Any]) -> None:
+        self._streams = redirect(inbox)
+        self._handler = redirect_logging(inbox, levels, identity)
+
+    def turn(self, inbox: Way, identity: Mapping[str, Any]) -> None:
+        """From now on everything goes through that inbox."""
+        for stream in self._streams:
+            stream.inbox = inbox
+        self._handler.address(inbox, identity)
+
+    def finish(self) -> None:
+        """Send what never got its line end."""
+        for stream in self._streams:
+            stream.finish()
