@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import traceback
 from typing import Any
 
 from eisenmp.parcel import Place, open_place
@@ -82,4 +81,6 @@ def _here(place: Place, files: list[int] | None) -> Place:
 
 def traceback_text(error: BaseException) -> str:
     """The error as the interpreter would show it."""
+    import traceback  # start-up time that a worker in good order need not spend
+
     return "".join(traceback.format_exception(error)).rstrip()

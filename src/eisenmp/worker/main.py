@@ -26,7 +26,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +82,7 @@ def _exit_code(work: Callable[[], None]) -> int:
     except SystemExit as leave:
         code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     return code
 
 
@@ -164,6 +163,8 @@ def _blame(error: BaseException, path: str) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         where, message = f"{error.filename}, line {error.lineno}", error.msg
     else:
+        import traceback
+
         ours = os.path.dirname(os.path.abspath(__file__))
         for frame in traceback.extract_tb(error.__traceback__):
             if not frame.filename.startswith(("<frozen", ours)):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import array
 import gc
-import logging
 import os
 import selectors
 import signal
@@ -179,6 +178,8 @@ class _Template:
         except BaseException as error:
             why_not = f"{type(error).__name__}: {error}"
         if why_not:
+            import logging  # only now: forks need not have it
+
             logging.getLogger(__name__).info("the worker modules are loaded by each worker, not once: %s", why_not)
             os._exit(0)  # before it was ready: so the manager knows
 
