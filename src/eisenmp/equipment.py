@@ -17,7 +17,7 @@ from eisenmp.queues import QueueTable
 from eisenmp.settings import ModuleSpec, Settings
 from eisenmp.wire import Buffer, Kind, encode
 
-__all__ = ["Common", "Equipment", "living_message"]
+__all__ = ["Common", "Equipment", "share_message"]
 
 _TOOLBOX_NAMES: Final = frozenset(
     (
@@ -67,7 +67,7 @@ class Equipment:
         for name, value in custom.items():
             self._refuse(name, "the attribute", table)
             try:
-                attributes[name] = self._pack(value, sum(len(parcel.files) for parcel in attributes.values()))
+                attributes[name] = self.pack(value, sum(len(parcel.files) for parcel in attributes.values()))
             except PayloadError as error:
                 raise SettingsError(f"the attribute {name!r} cannot go to the workers: {error}") from error
         common = {
@@ -83,15 +83,23 @@ class Equipment:
         self._base = Common("", encode(Kind.SETUP, (pickle.dumps(common),)), files)
         self._attributes = set(attributes)
 
-    def share(self, name: Any, obj: Any, table: QueueTable) -> Common:
-        """Keep an object for the workers to come."""
+    def refuse_share(self, name: Any, table: QueueTable) -> None:
+        """Raise SettingsError when no object can be shared under that name."""
         if not (isinstance(name, str) and name.isidentifier()) or keyword.iskeyword(name):
             raise SettingsError(f"share: {name!r} cannot be an attribute of the toolbox; allowed: a Python name")
         if name not in self._shares:
             self._refuse(name, "the shared object", table)
-        parcel = self._pack(obj)
-        self._shares[name] = Common(name, _share_message(name, parcel.place), parcel.files)
+
+    def share(self, name: str, parcel: Parcel, table: QueueTable) -> Common:
+        """Keep an object for the workers to come."""
+        self.refuse_share(name, table)
+        self._shares[name] = Common(name, share_message(name, parcel.place), parcel.files)
         return self._shares[name]
+
+    def pack(self, obj: Any, files: int = 0) -> Parcel:
+        """Pickle an object for all workers. `files`: how many are in use that are not known here yet."""
+        files += sum(len(item.files) for item in self.common())
+        return pack(obj, in_file=files < _MOST_FILES)
 
     def common(self) -> list[Common]:
         """What all workers get alike, in order."""
@@ -102,22 +110,14 @@ class Equipment:
         setup = {"slot": slot, "name": name, "queues": [queue.row for queue in table], "tools": len(self.tools)}
         return [encode(Kind.SETUP, (pickle.dumps(setup),)), *self.tools]
 
-    def _pack(self, obj: Any, files: int = 0) -> Parcel:
-        files += sum(len(item.files) for item in self.common())
-        return pack(obj, in_file=files < _MOST_FILES)
-
     def _refuse(self, name: str, what: str, table: QueueTable) -> None:
         self.refuse_taken(name, what)
         if any(name == (queue.category or queue.short) for queue in table):
             raise SettingsError(f"{what} {name!r}: a queue or a category has that name already")
 
 
-def living_message(name: str, obj: Any) -> list[Buffer]:
-    """The shared object for a worker that lives: no descriptor can follow it there, so all of it is in the message."""
-    return _share_message(name, pack(obj, in_file=False).place)
-
-
-def _share_message(name: str, place: Place) -> list[Buffer]:
+def share_message(name: str, place: Place) -> list[Buffer]:
+    """The message that brings a shared object to a worker."""
     return encode(Kind.SHARE, (pickle.dumps((name, place)),))
 
 

@@ -14,7 +14,7 @@ from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import LineDisplay, print_results
 from eisenmp.engines import make_engine
 from eisenmp.engines.base import ProcessHandle
-from eisenmp.equipment import Equipment, living_message
+from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
@@ -272,10 +272,13 @@ class Mp:
             PayloadError: the object cannot be pickled.
         """
         with self._lock:
-            common = self._equipment.share(name, obj, self._exchange.table)
+            self._equipment.refuse_share(name, self._exchange.table)
+        parcel = self._equipment.pack(obj)  # without the lock: it may take its time
+        with self._lock:
+            common = self._equipment.share(name, parcel, self._exchange.table)
             if self._job is not None and not self._job.ended.is_set():
                 self._job.engine.equip(*common)
-                self._job.crew.broadcast(living_message(name, obj))
+                self._job.crew.broadcast(share_message(name, parcel.pieces()))
 
     def _put_tool(self, obj: Any) -> bool:
         payload = dumps(obj)

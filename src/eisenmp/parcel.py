@@ -55,6 +55,14 @@ class Parcel:
         """What a process needs beside the message."""
         return () if self.file is None else (self.file,)
 
+    def pieces(self) -> list[bytes]:
+        """All of it, for a process that no descriptor can be handed to."""
+        if isinstance(self.place, list):
+            return self.place
+        fd, sizes = self.place
+        offsets, _ = _layout(sizes)
+        return [_read_all(fd, size, at) for at, size in zip(offsets, sizes, strict=True)]
+
 
 def pack(obj: Any, *, in_file: bool = True) -> Parcel:
     """Pickle `obj`; it may be changed afterwards.
@@ -116,6 +124,13 @@ def _write_all(fd: int, rest: memoryview, at: int) -> None:
     while rest:
         count = os.pwrite(fd, rest, at)
         rest, at = rest[count:], at + count
+
+
+def _read_all(fd: int, size: int, at: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        data += os.pread(fd, size - len(data), at + len(data))
+    return bytes(data)
 
 
 def _anonymous_file() -> int:

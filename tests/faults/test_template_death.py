@@ -60,6 +60,13 @@ SPOTS: Final = {
 Start = Callable[..., eisenmp.Mp]
 
 
+@pytest.fixture(params=["pidfd", "none"])
+def handles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With handles of processes, and without, as on Android."""
+    if request.param == "none":
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a job whose template stops at a spot; whatever becomes of the test, it is ended."""
@@ -118,6 +125,7 @@ def test_during_the_import(start: Start, tmp_path: Path, caplog: pytest.LogCaptu
     assert "died" not in caplog.text, "nobody had been forked, so nobody died"
 
 
+@pytest.mark.usefixtures("handles")
 @pytest.mark.parametrize("forks", [0, 1])
 @pytest.mark.parametrize("spot", ["before a fork", "after a fork"])
 def test_while_it_forks(start: Start, tmp_path: Path, spot: str, forks: int) -> None:
@@ -128,6 +136,7 @@ def test_while_it_forks(start: Start, tmp_path: Path, spot: str, forks: int) -> 
     all_once(emp)
 
 
+@pytest.mark.usefixtures("handles")
 def test_between_chunks(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     gate = threading.Event()
     emp = start("nowhere")
@@ -145,6 +154,7 @@ def test_between_chunks(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("died with the end of its template process (signal SIGKILL)") == 2
 
 
+@pytest.mark.usefixtures("handles")
 def test_again_and_again(start: Start) -> None:
     """As soon as the workers of a new one are up, for a while."""
     gate = threading.Event()

@@ -45,7 +45,7 @@ class Gated:
 
     def __init__(self, lab: Lab, worker: str, *, number: int = 3, share: dict[str, Any] | None = None, **settings: Any):
         self.emp = lab.mp()
-        self.said, self.gate = self.emp.add_queue('said'), self.emp.add_queue('gate')
+        self.said, self.more, self.gate = (self.emp.add_queue(name) for name in ('said', 'more', 'gate'))
         for name, obj in (share or {}).items():
             self.emp.share(name, obj)
         lab.start(self.emp, worker, **{'NUM_PROCS': number, **settings})
@@ -442,6 +442,13 @@ def any_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
     made.close()
 
 
+@pytest.fixture(params=[pytest.param(name, marks=FORKS if name == 'fork' else ()) for name in ENGINES][1:])
+def process_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path, request.param)
+    yield made
+    made.close()
+
+
 SUMS = """
     import numpy as np
 
@@ -485,6 +492,33 @@ def test_a_large_attribute_reaches_all(any_lab: Lab, place: str) -> None:
     job = Gated(any_lab, SUMS, number=2, data=np.arange(300_000.0), text='äöü' * 400_000)
     total = float(np.arange(300_000.0).sum())
     assert job.hear() == [(total, 'äöü', 1_200_000, total + 300_000)] * 2
+    job.go()
+
+
+@pytest.mark.skipif(not Path('/proc/self/smaps_rollup').exists(), reason='the system does not tell shares of memory')
+def test_a_large_array_is_there_once(process_lab: Lab) -> None:
+    """Read by all of four workers, in memory once: a copy each would be 256 MiB."""
+    worker = """
+        import numpy as np
+
+        def pss():
+            with open('/proc/self/smaps_rollup') as file:
+                return sum(int(line.split()[1]) for line in file if line.startswith('Pss:')) / 1024
+
+        def entry(toolbox):
+            before = pss()
+            total = float(toolbox.data.sum())
+            toolbox.said.put(total)
+            toolbox.more.get()  # all have read it
+            toolbox.said.put(pss() - before)
+            return toolbox.gate.get()
+    """
+    job = Gated(process_lab, worker, number=4, share={'data': np.ones(8 << 20)})
+    assert job.hear() == [float(8 << 20)] * 4
+    for _ in range(4):
+        job.more.put('')
+    grown = sum(job.hear())
+    assert grown < 100, f'{grown:.0f} MiB'
     job.go()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eisenmp.equipment import Equipment, living_message
+from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import PayloadError, SettingsError, WorkerStartError
 from eisenmp.parcel import open_place
 from eisenmp.payload import dumps, loads
@@ -30,6 +30,13 @@ def prepared(
     equipment = Equipment()
     equipment.prepare(Settings(NUM_PROCS=3), modules, custom or {}, table or QueueTable())
     return equipment
+
+
+def share(equipment: Equipment, name: Any, obj: Any, table: QueueTable | None = None) -> None:
+    """As the manager does it."""
+    table = table or QueueTable()
+    equipment.refuse_share(name, table)
+    equipment.share(name, equipment.pack(obj), table)
 
 
 def setup_of(equipment: Equipment, slot: int = 0, table: QueueTable | None = None) -> dict[str, Any]:
@@ -81,9 +88,9 @@ def test_the_setup_opens_without_the_user_s_classes() -> None:
 def test_shared_objects_and_tools() -> None:
     equipment = prepared()
     table = QueueTable()
-    equipment.share('model', [1, 2, 3], table)
-    equipment.share('words', {'a': 1}, table)
-    equipment.share('model', [4], table)  # the newest counts
+    share(equipment, 'model', [1, 2, 3], table)
+    share(equipment, 'words', {'a': 1}, table)
+    share(equipment, 'model', [4], table)  # the newest counts
     equipment.tools.append(encode(Kind.TOOL, dumps('tool')))
     assert shared_of(equipment) == {'model': [4], 'words': {'a': 1}}
     last, tool = [frames_of(pieces)[0] for pieces in equipment.messages(0, 'Process-1', table)]
@@ -91,18 +98,21 @@ def test_shared_objects_and_tools() -> None:
     assert tool.kind == Kind.TOOL
 
 
-def test_a_worker_that_lives_gets_all_of_it_in_the_message() -> None:
-    (frame,) = frames_of(living_message('model', bytes(LARGE)))
+@pytest.mark.parametrize('size', [10, LARGE])
+def test_a_worker_that_lives_gets_all_of_it_in_the_message(size: int) -> None:
+    parcel = prepared().pack(bytes(range(10)) + bytes(size))
+    assert bool(parcel.files) == (size == LARGE)
+    (frame,) = frames_of(share_message('model', parcel.pieces()))
     name, place = pickle.loads(frame.body)
     assert name == 'model'
-    assert open_place(place) == bytes(LARGE)
     assert isinstance(place, list)
+    assert open_place(place) == bytes(range(10)) + bytes(size)
 
 
 def test_large_objects_lie_in_files_up_to_a_number() -> None:
     equipment = prepared({f'large_{n}': bytes(LARGE) for n in range(2)})
     for n in range(70):
-        equipment.share(f'shared_{n}', bytes([n]) * LARGE, QueueTable())
+        share(equipment, f'shared_{n}', bytes([n]) * LARGE, QueueTable())
     assert sum(len(common.files) for common in equipment.common()) == 64
     assert shared_of(equipment) == {f'shared_{n}': bytes([n]) * LARGE for n in range(70)}
     for common in equipment.common():
@@ -113,29 +123,29 @@ def test_large_objects_lie_in_files_up_to_a_number() -> None:
 @pytest.mark.parametrize('name', ['', '7', 'two words', 'class', None, 3, 'a.b'])
 def test_a_share_needs_a_name(name: Any) -> None:
     with pytest.raises(SettingsError, match='cannot be an attribute'):
-        prepared().share(name, 1, QueueTable())
+        share(prepared(), name, 1, QueueTable())
 
 
 def test_a_share_that_cannot_be_pickled() -> None:
     equipment = prepared()
     with pytest.raises(PayloadError, match='lock'):
-        equipment.share('model', threading.Lock(), QueueTable())
-    equipment.share('model', 1, QueueTable())
+        share(equipment, 'model', threading.Lock(), QueueTable())
+    share(equipment, 'model', 1, QueueTable())
 
 
 def test_names_are_given_once() -> None:
     table = QueueTable()
     table.create([(None, 'blue_q_7', 3), ('batch_1', 'video_in', 3)])
     equipment = prepared({'BLUE': 7}, table)
-    equipment.share('model', 1, table)
+    share(equipment, 'model', 1, table)
     for name in ('BLUE', 'model', 'mp_input_q', 'forward', 'WORKER_ID', 'kwargs'):
         with pytest.raises(SettingsError, match=name):
             equipment.refuse_taken(name, 'queue')
     for name in ('BLUE', 'blue_q_7', 'batch_1', 'mp_print_q', 'stop_job'):
         with pytest.raises(SettingsError, match=name):
-            equipment.share(name, 1, table)
+            share(equipment, name, 1, table)
     equipment.refuse_taken('free', 'queue')
-    equipment.share('video_in', 1, table)  # only its category is an attribute
+    share(equipment, 'video_in', 1, table)  # only its category is an attribute
 
 
 def test_an_attribute_may_not_hide_anything_of_the_toolbox() -> None:
