@@ -172,7 +172,8 @@ class LocalEngine:
             entry.channel.close()
         if self._template is not None:
             self._template.close()
-            for _, child in self._template.waiting.values():
+            for process, child in self._template.waiting.values():
+                process.lost()
                 child.close()
         for _, files in self._kit.values():
             for file in files:
