@@ -22,9 +22,10 @@ from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spaw
 from eisenmp.engines.waker import Waker
 from eisenmp.errors import ProtocolError
 from eisenmp.parcel import SharedFile
-from eisenmp.wire import Buffer, Kind
+from eisenmp.wire import Buffer
 
 if TYPE_CHECKING:
+    from eisenmp.engines.forkserver import ForkServer
     from eisenmp.engines.template import Message, Template
 
 __all__ = ["LocalEngine"]
@@ -60,14 +61,12 @@ class LocalEngine:
         self._closing: set[_Worker] = set()  # end-of-file seen, exit not yet
         self._ended: deque[_Worker] = deque()  # exits, also told by the threads that stand in for sentinels
         self._kit: dict[str, Message] = {}
-        self._template: Template | None = None
-        self._preload = True  # until it has turned out that the modules cannot be imported once for all
+        self._forkserver: ForkServer | None = None
 
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         self._kit[name] = message, files
-        if self._template is not None:
-            self._template.channel.keep(message, files)
-            self._noted.append(self._template)
+        if self._forkserver is not None:
+            self._forkserver.equip(message, files)
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
         ours, theirs = _pair()
@@ -94,7 +93,7 @@ class LocalEngine:
     def _launch(self, worker: int, name: str, child: socket.socket) -> WorkerProcess:
         """Start the process; `child` is its own from now on."""
         if self._method == "forkserver":
-            return self._fork_from_template(worker, name, child)
+            return self._fork_server().start(worker, name, child)
         with child:
             if self._method == "spawn":
                 return spawn(name, child, files=[file for _, files in self._kit.values() for file in files])
@@ -102,23 +101,12 @@ class LocalEngine:
 
             return fork(name, child, run_forked)
 
-    def _fork_from_template(self, worker: int, name: str, child: socket.socket) -> WorkerProcess:
-        from eisenmp.engines.template import TemplateProcess
+    def _fork_server(self) -> ForkServer:
+        if self._forkserver is None:
+            from eisenmp.engines.forkserver import ForkServer  # it brings the worker's modules along
 
-        template = self._template or self._open_template()
-        process = TemplateProcess(name)
-        manager_sockets.add(child)  # which stays open here until the template has it
-        template.fork(worker, process, child)
-        self._noted.append(template)
-        return process
-
-    def _open_template(self) -> Template:
-        from eisenmp.engines.template import Template
-
-        self._template = Template(preload=self._preload, kit=self._kit.values())
-        self._selector.register(self._template.channel.sock, selectors.EVENT_READ, self._template)
-        self._noted.append(self._template)
-        return self._template
+            self._forkserver = ForkServer(self._selector, self._noted, self._kit)
+        return self._forkserver
 
     def send(self, worker: int, pieces: list[Buffer]) -> None:
         entry = self._workers.get(worker)
@@ -170,11 +158,8 @@ class LocalEngine:
     def close(self) -> None:
         for entry in list(self._workers.values()):
             entry.channel.close()
-        if self._template is not None:
-            self._template.close()
-            for process, child in self._template.waiting.values():
-                process.lost()
-                child.close()
+        if self._forkserver is not None:
+            self._forkserver.close()
         for _, files in self._kit.values():
             for file in files:
                 file.close()
@@ -202,53 +187,14 @@ class LocalEngine:
             self._selector.unregister(entry.channel.sock)
 
     def _hear(self, template: Template, events: list[Event]) -> None:
-        """The template has spoken, or is gone."""
-        frames, gone = template.channel.receive()
-        try:
-            for frame in frames:
-                if frame.kind in (Kind.PRINT, Kind.LOG):
-                    events.append(Event(template.speaker(), frame))
-                else:
-                    self._end_told(*(template.take(frame) or (-1, "")))
-        except ProtocolError:
-            gone = True  # and its workers with it
-        self._noted.append(template)  # taking notes makes room for more requests
+        said, ended = self._fork_server().hear(template)
         self.flush()
-        if gone and self._template is template:
-            self._replace(template)
-
-    def _end_told(self, number: int, trouble: str) -> None:
-        entry = self._workers.get(number)
-        if entry is not None:
-            entry.trouble = entry.trouble or trouble
-            self._ended.append(entry)
-
-    def _replace(self, template: Template) -> None:
-        """A template is gone, and its workers with it. The next one does without preparations if it never got to fork.
-
-        Requests go on to the next one only when it is sure that nobody has been forked for them: two processes on one
-        channel would be worse than a start that has failed.
-        """
-        self._selector.unregister(template.channel.sock)
-        self._template, how = None, f"the end of its template process ({template.close()})"
-        self._preload = self._preload and template.proved
-        for number, process in template.forked.items():
-            process.lost()
-            self._end_told(number, how)
-        successor = None
-        if template.preload and not template.ready:
-            try:
-                successor = self._open_template()
-            except OSError as error:
-                how = f"no process: {error}"
-        for number, (process, child) in template.waiting.items():
-            if successor is not None and process.is_alive():
-                successor.fork(number, process, child)
-            else:
-                child.close()
-                process.lost()
-                self._end_told(number, how)
-        self.flush()
+        events += said
+        for number, trouble in ended:
+            entry = self._workers.get(number)
+            if entry is not None:
+                entry.trouble = entry.trouble or trouble
+                self._ended.append(entry)
 
     def _bury(self, entry: _Worker, events: list[Event]) -> None:
         """The process has ended: report what it still managed to send, then its exit."""
@@ -275,7 +221,7 @@ class LocalEngine:
         if isinstance(entry, _Worker):
             registered = entry.closed_at is None and self._workers.get(entry.number) is entry
         else:
-            registered = self._template is entry
+            registered = self._fork_server().is_open(entry)
         if registered:
             self._selector.modify(entry.channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, entry)
 
