@@ -45,7 +45,9 @@ class Limits:
         return max(1, min(most, self._chunks - worker.answered - holds))
 
     def reached(self, worker: Worker, pid: int) -> bool:
-        """Whether the worker has done enough. Once it has, that stays so."""
+        """Whether the worker has done enough: a chunk at least. Once it has, that stays so."""
+        if not worker.answered:
+            return False
         if self._chunks is not None and worker.answered >= self._chunks:
             worker.done_enough = True
         elif self._memory is not None and self._clock() - worker.measured >= _EVERY:

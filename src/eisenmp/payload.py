@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -213,7 +212,10 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
     The exception is tried there and back here, where a failure harms nobody: a class whose ``__init__`` takes other
     arguments than ``args`` unpickles with a TypeError on the other side. What does not survive travels as text.
     """
-    text = text if text is not None else "".join(traceback.format_exception(error))
+    if text is None:
+        import traceback  # start-up time that a worker in good order need not spend
+
+        text = "".join(traceback.format_exception(error))
     try:
         whole = dumps(error)
         if type(loads(whole)) is type(error):

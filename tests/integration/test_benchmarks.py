@@ -32,4 +32,4 @@ def test_a_name_that_is_mistyped_is_told(tmp_path: Path) -> None:
     command = [sys.executable, '-m', 'benchmarks', 'latecny', '--out', str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=script_env(), capture_output=True, text=True, timeout=50)
     assert done.returncode == 2
-    assert "no benchmark 'latecny'; there are: stream, latency" in done.stderr
+    assert "no benchmark 'latecny'; there are: stream, big, latency" in done.stderr

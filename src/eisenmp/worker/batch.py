@@ -74,8 +74,8 @@ class Work:
 class Run:
     """A chunk or a batch that a plain worker is at.
 
-    A function may return the same list or array each time, filled anew. So each result is pickled before the next ticket
-    is begun, unless it cannot change.
+    A function may return the same list or array each time, filled anew. So each result is pickled before the next
+    ticket is begun, unless it cannot change.
 
     Args:
         frame: what came.
@@ -188,7 +188,7 @@ class Run:
         return self._lists and self._unit == 1 and self._work.constant >= _TRUST
 
     def _work_singles(self, batch: Batch) -> None:
-        """All that is left, at the speed of C. From the first result that can change on, it is done again, one by one."""
+        """All that is left, at the speed of C. From a result that can change on, it is done again, one by one."""
         with self._lock:
             start = self._first + len(self._results)
             rows = batch.items(start, self._end - start)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from eisenmp.parcel import open_place
 from eisenmp.payload import Payload, dumps, loads
 from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, PICKLED, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import answer_message
@@ -113,7 +114,6 @@ class Inbox:
         self.channel: WorkerChannel  # see connect
         self.tools: deque[Frame] = deque()
         self.tools_seen = 0
-        self.shares_seen = 0
         self.on_queue: Any = None  # called with the row of a queue made after the start
         self._replies: dict[int, Frame] = {}
         self._requests = count(1)
@@ -131,9 +131,8 @@ class Inbox:
         if kind == Kind.CHUNK and not frame.number:
             self.stock.keep(frame)
         elif kind == Kind.SHARE:
-            name, whole = loads(frame.payload)
-            self.toolbox.set_shared(name, loads(whole))
-            self.shares_seen += 1
+            name, place = loads(frame.payload)
+            self.toolbox.set_shared(name, open_place(place))
         elif kind == Kind.TOOL:
             self.tools.append(frame)
             self.tools_seen += 1
