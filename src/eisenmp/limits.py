@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from eisenmp.crew import Worker
+from eisenmp.engines.base import ProcessHandle
 from eisenmp.settings import Settings
 
 __all__ = ["Limits", "resident_bytes"]
@@ -44,7 +45,7 @@ class Limits:
             return most
         return max(1, min(most, self._chunks - worker.answered - holds))
 
-    def reached(self, worker: Worker, pid: int) -> bool:
+    def reached(self, worker: Worker, handle: ProcessHandle) -> bool:
         """Whether the worker has done enough: a chunk at least. Once it has, that stays so."""
         if not worker.answered:
             return False
@@ -52,7 +53,8 @@ class Limits:
             worker.done_enough = True
         elif self._memory is not None and self._clock() - worker.measured >= _EVERY:
             worker.measured = self._clock()
-            worker.done_enough |= (self._resident(pid) or 0) > self._memory
+            pid = handle.known_pid
+            worker.done_enough |= pid is not None and (self._resident(pid) or 0) > self._memory
         return worker.done_enough
 
 

@@ -93,7 +93,7 @@ class TicketDesk:
         return worker.retiring
 
     def _reached(self, worker: Worker) -> bool:
-        return self._limits.reached(worker, self._job.crew.handles[worker.slot].pid)
+        return self._limits.reached(worker, self._job.crew.handles[worker.slot])
 
     def _batch_begins(self) -> None:
         if self._look_soon():
