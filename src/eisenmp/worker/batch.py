@@ -193,7 +193,7 @@ class Run:
             self._out.append(self._failed(at, error))
         else:
             serial = self._frame.serial + at
-            self._out.append(answer_message(self._frame.queue, serial, self._seconds(), dumps(None)))
+            self._out.append(answer_message(self._frame.queue, serial, self._seconds()))
         self._give_back()
 
     # ---- while it is at work
@@ -265,7 +265,10 @@ class Run:
         try:
             value = dumps(result)
         except Exception as error:
-            return self._failed(at, error)
+            if self._retries is None:
+                return self._failed(at, error)
+            self._errors = True
+            value = dumps([_sure(item) for item in result])
         flags = WITH_ERRORS if self._errors else 0
         return answer_message(self._frame.queue, self._frame.serial + at, seconds, value, flags)
 
@@ -296,6 +299,15 @@ def items_error(error: BaseException) -> PayloadError:
     wrong = PayloadError(f"the items cannot be unpickled in the worker: {type(error).__name__}: {error}")
     wrong.__cause__ = error
     return wrong
+
+
+def _sure(result: Any) -> Any:
+    """The result of an item, or the error that it cannot be pickled."""
+    try:
+        dumps(result)
+    except Exception as error:
+        return ItemError(dumps_error(error))
+    return result
 
 
 def _emptying(items: deque[Any]) -> Iterator[Any]:
