@@ -80,6 +80,7 @@ class Mp:
         self._dispatcher: Dispatcher | None = None
         self._pending: list[Feeder] = []  # begun before start
         self._retrieved = False  # somebody was told the job's error
+        self._owned = True  # the interpreter waits for the job
         self._display: LineDisplay | None = None
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self.queues = Queues()
@@ -361,6 +362,10 @@ class Mp:
             if not job.ended.is_set():
                 job.kill()
 
+    def disown(self) -> None:
+        """The interpreter shall not wait for the job at its end, but end it. Who reads is told of errors, or nobody."""
+        self._owned = False
+
     def __enter__(self) -> Mp:
         return self
 
@@ -424,13 +429,13 @@ class Mp:
         """The interpreter ends: wait for workers that still run, as for threads; Ctrl-C ends them."""
         job = self._started()
         try:
-            if interrupted:
+            if interrupted or not self._owned:
                 self.kill()
             job.ended.wait()
         except KeyboardInterrupt:
             self.kill()
             job.ended.wait(2.0)
-        if job.error is not None and not self._retrieved:
+        if job.error is not None and self._owned and not self._retrieved:
             print(f"eisenmp: the job failed: {type(job.error).__name__}: {job.error}", file=sys.stderr)
 
 

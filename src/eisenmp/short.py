@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -36,58 +37,47 @@ class Failure:
     ticket: int
 
 
-class Imap(Iterator[R], Generic[R]):
-    """Results as they come. Made by :func:`imap` and :func:`imap_chunks`.
+class _Course(Generic[R]):
+    """The job behind an iterator.
 
-    Also a context manager: leaving it ends the job at once.
-
-    Attributes:
-        failures: what has failed so far, in the order in which it was met.
+    It knows nothing of the :class:`Imap` that shows it, so that it ends with the last one who reads: no cycle of
+    references keeps it until the garbage collector comes.
     """
 
     def __init__(self, emp: Mp, *, ordered: bool | int, per_item: bool, on_error: str) -> None:
+        self.emp = emp
         self.failures: list[Failure] = []
-        self._emp = emp
+        self.begun = False
         self._per_item = per_item
         self._on_error = on_error
         self._error: BaseException | None = None  # to be raised when what came before it is read
+        self._known = (0, 0)  # of the last failure: ticket, and items before it
         self._reader = emp.results.outcomes(ordered=ordered)
-        self._values: Iterator[R] = chain.from_iterable(self._messages())
 
-    def __iter__(self) -> Iterator[R]:
-        return self._values  # at the speed of C, from where `next` has come to
-
-    def __next__(self) -> R:
-        return next(self._values)
-
-    def __repr__(self) -> str:
-        return f"<eisenmp.Imap: {self._emp.results.summary()}>"
-
-    @property
-    def answer(self) -> Any:
-        """The value of the :class:`eisenmp.StopJob` that the function raised; None without one."""
-        return self._emp.results.answer
-
-    def stop(self) -> None:
-        """Start no further chunk. What is running is finished, and its results still come."""
-        self._emp.stop()
+    def __del__(self) -> None:
+        self._abandon()
 
     def close(self) -> None:
-        """End the job now, whatever is still running."""
+        """End the job now, and see its processes gone."""
         self._reader.close()
-        if not self._emp.begin_proc_shutdown:
-            self._emp.kill()
-        self._emp.join()
+        if not self.emp.begin_proc_shutdown:
+            self.emp.kill()
+        self.emp.join()
 
-    def __enter__(self) -> Imap[R]:
-        return self
+    def _abandon(self) -> None:
+        """Nobody reads any more.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        The garbage collector may call this on any thread, whatever that is at: nothing is waited for, no lock taken.
+        """
+        if not self.begun or self.emp.begin_proc_shutdown:
+            return
+        self.begun = False
+        try:
+            _thread.start_new_thread(self.emp.kill, ())
+        except RuntimeError:  # the interpreter ends
+            self.emp.kill()
 
-    def _messages(self) -> Iterator[list[Any]]:
+    def messages(self) -> Iterator[list[Any]]:
         """The results of one message after the other."""
         reader = self._reader
         try:
@@ -100,17 +90,24 @@ class Imap(Iterator[R], Generic[R]):
                 reader.took(record)
             if self._error is not None:
                 raise self._error
-            self._emp.join()
-        finally:
-            self.close()  # also when this generator is dropped, because somebody has left his loop
+            self.emp.join()
+        except GeneratorExit:  # somebody has left his loop
+            self._abandon()
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, record: Record) -> list[Any]:
-        if record.form == Form.LIST:
-            return record.entries()  # results of several chunks, or of the items of several chunks, none of them failed
+        if record.form == Form.LIST:  # results of several chunks, none of them failed
+            entries = record.entries()
+            return list(chain.from_iterable(entries)) if self._per_item and not record.rows else entries
+        if record.value is None and record.error is None:
+            return []  # the chunk that raised StopJob
         values: list[Any] = []
-        for outcome in self._emp.results.outcomes_of(record):
+        for outcome in self.emp.results.outcomes_of(record):
             if outcome.error is not None:
-                self._fail(values, outcome, outcome.error, 0)
+                self._fail_all(values, outcome, outcome.error)
             elif not self._per_item:
                 values.append(outcome.value)
             elif not record.with_errors:
@@ -131,13 +128,66 @@ class Imap(Iterator[R], Generic[R]):
             if self._error is not None:
                 break
 
+    def _fail_all(self, values: list[Any], outcome: Outcome, error: BaseException) -> None:
+        """A chunk has failed, and so have all its items."""
+        for at in range(outcome.items if self._per_item else 1):
+            self._fail(values, outcome, error, at)
+            if self._error is not None:
+                break
+
     def _fail(self, values: list[Any], outcome: Outcome, error: BaseException, at: int) -> None:
-        index = self._emp.results.first_item(outcome.queue, outcome.ticket) + at
-        self.failures.append(Failure(index, error, outcome.ticket))
+        before = self.emp.results.first_item(outcome.queue, outcome.ticket, self._known)
+        self._known = (outcome.ticket, before)
+        self.failures.append(Failure(before + at, error, outcome.ticket))
         if self._on_error == "yield":
             values.append(error)
         elif self._on_error == "raise":
             self._error = error
+
+
+class Imap(Iterator[R], Generic[R]):
+    """Results as they come. Made by :func:`imap` and :func:`imap_chunks`.
+
+    Also a context manager: leaving it ends the job at once. So does dropping it, and so does the end of the program.
+
+    Attributes:
+        failures: what has failed so far, in the order in which it was met.
+    """
+
+    def __init__(self, course: _Course[R]) -> None:
+        self.failures = course.failures
+        self._course = course
+        self._values: Iterator[R] = chain.from_iterable(course.messages())
+
+    def __iter__(self) -> Iterator[R]:
+        return self._values  # at the speed of C, from where `next` has come to
+
+    def __next__(self) -> R:
+        return next(self._values)
+
+    def __repr__(self) -> str:
+        return f"<eisenmp.Imap: {self._course.emp.results.summary()}>"
+
+    @property
+    def answer(self) -> Any:
+        """The value of the :class:`eisenmp.StopJob` that the function raised; None without one."""
+        return self._course.emp.results.answer
+
+    def stop(self) -> None:
+        """Start no further chunk. What is running is finished, and its results still come."""
+        self._course.emp.stop()
+
+    def close(self) -> None:
+        """End the job now, whatever is still running."""
+        self._course.close()
+
+    def __enter__(self) -> Imap[R]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool or joblib
@@ -247,12 +297,17 @@ def _begin(
         raise SettingsError(f"on_error={on_error!r} does not fit; allowed: one of 'raise', 'skip', 'yield'")
     if not isinstance(ordered, int) or ordered < 0:
         raise SettingsError(f"ordered={ordered!r} does not fit; allowed: True, False, or a number of chunks")
+    kind = type(iterable)
+    if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
+        raise SettingsError(f"iterable={iterable!r} cannot be iterated; allowed: a generator, a list, a range, …")
     function = pack_function(
         func, options["initializer"], options["initargs"], retries=given["RETRIES"] if per_item else None
     )
     settings = Settings(WORKER_CALL="item" if per_item else "chunk", ON_ERROR="skip", **given)
     emp = Mp()
-    made: Imap[Any] = Imap(emp, ordered=ordered, per_item=per_item, on_error=on_error)
+    emp.disown()
+    course: _Course[Any] = _Course(emp, ordered=ordered, per_item=per_item, on_error=on_error)
     emp.feed(iterable, total=given["INFO_THREAD_MAX"])
     emp.launch(settings, [], {}, function)
-    return made
+    course.begun = True
+    return Imap(course)

@@ -114,8 +114,10 @@ def values_of(answer: Frame) -> dict[int, Any]:
     """Ticket -> value, read as the manager reads it."""
     form = Form.PICKLES if answer.flags & PICKLED else Form.LIST if answer.flags & LISTED else Form.ONE
     tickets = answer.tickets or 1
-    assert answer.flags & HAS_VALUE
     assert answer.number >= 0
+    if not answer.flags & HAS_VALUE:  # of a hit
+        assert tickets == 1
+        return {answer.serial: None}
     values = Record(Q, answer.serial, answer.payload, None, tickets, form, answer.rows).values()
     assert len(values) == tickets
     return {answer.serial + at: value for at, value in enumerate(values)}
@@ -373,6 +375,18 @@ def test_an_error_that_does_not_travel_stands_for_its_item_all_the_same() -> Non
 
 
 # ---- results that travel badly
+
+
+@pytest.mark.parametrize('rows', [1, 2, 4])
+def test_a_result_that_cannot_be_pickled_costs_its_item_where_items_fail_alone(rows: int) -> None:
+    def call(item: int) -> Any:
+        return Unpicklable() if item == 2 else item
+
+    bench = Bench(flat(list(range(8)), rows), call, per_item=True, retries=0).work()
+    values = [value for part in bench.outcomes().values() for value in part]
+    assert 'this one stays at home' in str(values.pop(2).error())
+    assert values == [0, 1, 3, 4, 5, 6, 7]
+    assert any(frame.flags & WITH_ERRORS for frame in bench.frames)
 
 
 @pytest.mark.parametrize('bad', [0, 2, 3])
@@ -643,7 +657,8 @@ class Told:
             assert outcome == (rows if self.per_item else rows[0])
         elif isinstance(outcome, list):
             assert self.retries is not None
-            fine = [item for item in rows if 'raise' not in self.story['events'][item]]
+            wrong = ('raise', 'bad result')
+            fine = [item for item in rows if not any(event in self.story['events'][item] for event in wrong)]
             assert [item for item in outcome if not isinstance(item, ItemError)] == fine
         else:
             assert isinstance(outcome, ValueError | PayloadError)

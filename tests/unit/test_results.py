@@ -890,6 +890,17 @@ def test_how_many_items_came_before_a_ticket() -> None:
     bench.ledger.add(5, 5, (b'',), 0)
     bench.ledger.add(5, 1, (b'',), 0)
     assert [bench.results.first_item('a', at) for at in range(6)] == [0, 3, 6, 7, 12, 13]
+    assert [bench.results.first_item('a', at, (3, 7)) for at in range(6)] == [0, 3, 6, 7, 12, 13]
+
+
+def test_what_a_reader_leaves_counts_by_its_tickets() -> None:
+    bench = Bench(keep=3)
+    reader = bench.results.outcomes()
+    many(bench, [1, 2, 3])
+    many(bench, [4, 5, 6])
+    reader.close()
+    with pytest.raises(ResultsError, match='3 results were not kept'):
+        bench.results.outcomes()
 
 
 # ---- any order

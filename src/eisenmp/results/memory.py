@@ -216,9 +216,10 @@ class Results(Mapping[str, "QueueResults"]):
         self.error = error
         self.cond.notify_all()
 
-    def first_item(self, queue: str, ticket: int) -> int:
-        """How many items the chunks before that ticket had."""
-        return sum(self.ledger.tracks[self.table.find(queue).number].items[:ticket])
+    def first_item(self, queue: str, ticket: int, known: tuple[int, int] = (0, 0)) -> int:
+        """How many items the chunks before that ticket had. `known`: the same of another ticket, to count on from."""
+        start, before = known if known[0] <= ticket else (0, 0)
+        return before + sum(self.ledger.tracks[self.table.find(queue).number].items[start:ticket])
 
     def outcomes_of(self, record: Record) -> list[Outcome]:
         """Open a record: the outcome of each of its tickets."""

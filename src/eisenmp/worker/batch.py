@@ -166,7 +166,7 @@ class Run:
             with self._lock:
                 self._results += result if self._lists else [result]
             return
-        payload = dumps(result)
+        payload = self._pickle(result)
         with self._lock:
             if len(payload) == 1 and isinstance(payload[0], bytes):
                 self._results.append(payload[0])
@@ -259,7 +259,7 @@ class Run:
             self._out.append(self._failed(at, error))
         else:
             serial = self._frame.serial + at
-            self._out.append(answer_message(self._frame.queue, serial, self._seconds(), dumps(None)))
+            self._out.append(answer_message(self._frame.queue, serial, self._seconds()))
         self._give_back()
 
     # ---- while it is at work
@@ -334,7 +334,7 @@ class Run:
 
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
-            payload: Payload = (result,) if self._apart else dumps(result)
+            payload: Payload = (result,) if self._apart else self._pickle(result)
         except Exception as error:
             return self._failed(at, error)
         return self._answer(at, payload, seconds)
@@ -343,6 +343,16 @@ class Run:
         serial = self._frame.serial + at
         seconds = self._seconds() if seconds is None else seconds
         return answer_message(self._frame.queue, serial, seconds, payload, self._error_flag())
+
+    def _pickle(self, result: Any) -> Payload:
+        """The result of a ticket. Of a short form, an item's result that cannot be pickled costs that item only."""
+        try:
+            return dumps(result)
+        except Exception:
+            if self._retries is None:
+                raise
+            self._errors = True
+            return dumps([_sure(item) for item in result])
 
     def _error_flag(self) -> int:
         return WITH_ERRORS if self._errors else 0
@@ -379,6 +389,15 @@ def _constant_ones(results: list[Any]) -> int:
     if set(map(type, results)) <= _KEPT:
         return len(results)
     return next(at for at, result in enumerate(results) if type(result) not in _KEPT)
+
+
+def _sure(result: Any) -> Any:
+    """The result of an item, or the error that it cannot be pickled."""
+    try:
+        dumps(result)
+    except Exception as error:
+        return ItemError(dumps_error(error))
+    return result
 
 
 def _emptying(items: deque[Any]) -> Iterator[Any]:
