@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
+import os
 import queue
 import threading
 import time
@@ -163,6 +164,8 @@ def check(ref: str, values: list[Any]) -> None:
 
 def run(rounds: int) -> list[Figure]:
     """All figures of this file, beside the peers that are installed."""
+    # numpy's threads spin for a while after each import. joblib turns them off in its workers, Pool forks without them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     peers: list[tuple[str, Callable[[str, Sequence[Any]], float]]] = [
         ("Pool", pool),
         ("SimpleQueue", partial(by_hand, _simple_queue)),
