@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
+import os
 import queue
 import threading
 import time
@@ -174,6 +175,8 @@ def memcpy() -> float:
 
 def run(plan: Plan) -> Iterator[Contest]:
     """The contests of this file."""
+    # numpy's threads spin for a while after each import. joblib turns them off in its workers, Pool forks without them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for name, title, ref, make in CASES:
         if make is arrays and importlib.util.find_spec("numpy") is None:
             continue

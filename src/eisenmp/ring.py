@@ -82,6 +82,7 @@ class Memory:
         """
         self.fd = fd
         try:
+            os.set_inheritable(fd, False)
             self.half = os.fstat(fd).st_size // 2
             self._map = mmap.mmap(fd, 2 * self.half)
         except BaseException:

@@ -120,7 +120,7 @@ class WorkerChannel:
             return self._sock.recv_into(room)
         count, beside, _, _ = self._sock.recvmsg_into([room], _DESCRIPTORS, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
         for level, kind, data in beside:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(data) >= array("i").itemsize:
                 self._share(array("i", data)[0])
         return count
 
