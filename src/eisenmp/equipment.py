@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.errors import PayloadError, SettingsError, WorkerStartError, nearest
+from eisenmp.functions import FUNCTION, Function
 from eisenmp.parcel import Parcel, Place, SharedFile, pack
 from eisenmp.queues import QueueTable
 from eisenmp.settings import ModuleSpec, Settings
@@ -60,12 +61,13 @@ class Equipment:
         modules: list[ModuleSpec],
         custom: Mapping[str, Any],
         table: QueueTable,
-        function: dict[str, Any] | None = None,
+        function: Function | None = None,
     ) -> None:
         """Pickle what all workers get alike. `function`: of a short form, see functions.py.
 
         Raises:
             SettingsError: an attribute's name is taken, or its value cannot be pickled.
+            PayloadError: the function, or what goes with it, cannot be pickled.
             WorkerStartError: a worker module's file is not there.
         """
         attributes: dict[str, Parcel] = {}
@@ -75,11 +77,15 @@ class Equipment:
                 attributes[name] = self.pack(value, sum(len(parcel.files) for parcel in attributes.values()))
             except PayloadError as error:
                 raise SettingsError(f"the attribute {name!r} cannot go to the workers: {error}") from error
+        if function is not None:
+            try:
+                attributes[FUNCTION] = self.pack(tuple(function), sum(len(p.files) for p in attributes.values()))
+            except PayloadError as error:
+                raise PayloadError(f"func, initializer or initargs: {error}") from error
         common = {
             "sys_path": list(sys.path),
             "argv": list(sys.argv),
             "modules": [(_located(module.path), module.ref) for module in modules],
-            "function": function,
             "call": settings.WORKER_CALL,
             "settings": _resolved(settings),
             "attributes": [(name, parcel.place) for name, parcel in attributes.items()],

@@ -18,6 +18,7 @@ from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
+from eisenmp.functions import Function
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
 from eisenmp.job import Job
@@ -169,7 +170,7 @@ class Mp:
         known: Settings,
         modules: list[ModuleSpec],
         custom: Mapping[str, Any],
-        function: dict[str, Any] | None = None,
+        function: Function | None = None,
     ) -> None:
         """`start`, with settings that are validated already. `function`: instead of modules, see functions.py."""
         if self._job is not None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
-from eisenmp.functions import pack_function
+from eisenmp.functions import check_function
 from eisenmp.manager import Mp
 from eisenmp.payload import ItemError
 from eisenmp.results import Form, Outcome, Record
@@ -300,7 +300,7 @@ def _begin(
     kind = type(iterable)
     if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
         raise SettingsError(f"iterable={iterable!r} cannot be iterated; allowed: a generator, a list, a range, …")
-    function = pack_function(
+    function = check_function(
         func, options["initializer"], options["initargs"], retries=given["RETRIES"] if per_item else None
     )
     settings = Settings(WORKER_CALL="item" if per_item else "chunk", ON_ERROR="skip", **given)

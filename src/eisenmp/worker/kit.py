@@ -10,6 +10,7 @@ import os
 import pickle
 from typing import Any
 
+from eisenmp.functions import FUNCTION, Function
 from eisenmp.parcel import Place, open_place
 from eisenmp.wire import Buffer
 
@@ -42,7 +43,8 @@ class Kit:
         """One part of the setup. `files`: descriptors that came along, where they are not inherited."""
         part = pickle.loads(body)
         for name, place in part.pop("attributes", ()):
-            self._places[name] = (f"the toolbox attribute {name!r}", _here(place, files))
+            what = "the function" if name == FUNCTION else f"the toolbox attribute {name!r}"
+            self._places[name] = (what, _here(place, files))
         self.setup.update(part)
 
     def add_share(self, body: Buffer, files: list[int] | None = None) -> None:
@@ -65,6 +67,10 @@ class Kit:
                 raise StartError(words, traceback_text(error)) from error
             self._forget(name)
         return self.objects
+
+    def function(self) -> Function | None:
+        """Of a short form, what its workers do; call :meth:`open` first."""
+        return Function(*self.objects[FUNCTION]) if FUNCTION in self.objects else None
 
     def _forget(self, name: str) -> None:
         _, place = self._places.pop(name, ("", []))

@@ -10,8 +10,8 @@
 
 SETUP is a pickled dict of plain data and comes in parts, SHARE messages between them (worker/kit.py)::
 
-    for all alike:    sys_path, argv, modules [(path, ref)], function (of a short form, see functions.py; else None),
-                      call ('toolbox', …), settings, attributes [(name, place)], log_levels
+    for all alike:    sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings, log_levels, attributes
+                      [(name, place)], among them the function of a short form (functions.py)
     the last part:    slot, name, queues (rows of the queue table), tools (how many such messages follow)
 
 A fork of the template (worker/template.py) finds all but the last part done, the modules' imports included.
@@ -30,7 +30,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eisenmp.errors import ProtocolError
-from eisenmp.functions import unpack_function
+from eisenmp.functions import Function, begin
 from eisenmp.wire import HEAD_BYTES, Kind, encode, read_head
 from eisenmp.worker.channel import Disconnected, WorkerChannel
 from eisenmp.worker.inbox import Inbox
@@ -127,9 +127,10 @@ def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shar
         entry = _prepare(toolbox, inbox, kit)
         channel.send(encode(Kind.UP, number=time.perf_counter() - began))
         if plain:
-            short, per_item = setup.get("function"), setup["call"] == "item"
-            call = entry if short is not None else bind(entry, toolbox)
-            run_plain(inbox, toolbox, call, per_item=per_item, retries=short["retries"] if short is not None else None)
+            function, per_item = kit.function(), setup["call"] == "item"
+            call = entry if function is not None else bind(entry, toolbox)
+            retries = function.retries if function is not None else None
+            run_plain(inbox, toolbox, call, per_item=per_item, retries=retries)
         else:
             call_until_done(inbox, toolbox, entry)
         inbox.stock.give_all_back()
@@ -150,8 +151,9 @@ def _prepare(toolbox: Toolbox, inbox: Inbox, kit: Kit) -> Callable[..., Any]:
     toolbox.furnish(inbox, kit.setup)
     toolbox.update(kit.open().items())
     inbox.channel.wait_for(lambda: inbox.tools_seen >= kit.setup["tools"])
-    if kit.setup.get("function") is not None:
-        return _prepare_function(kit.setup["function"])
+    function = kit.function()
+    if function is not None:
+        return _begin_function(function)
     modules: list[tuple[str, str]] = kit.setup["modules"]
     path, ref = modules[0]
     try:
@@ -165,9 +167,9 @@ def _prepare(toolbox: Toolbox, inbox: Inbox, kit: Kit) -> Callable[..., Any]:
         raise StartError(_blame(error, path), traceback_text(error)) from error
 
 
-def _prepare_function(packed: dict[str, Any]) -> Callable[..., Any]:
+def _begin_function(function: Function) -> Callable[..., Any]:
     try:
-        return unpack_function(packed)
+        return begin(function)
     except Disconnected:
         raise
     except BaseException as error:
