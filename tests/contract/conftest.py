@@ -24,3 +24,11 @@ def process_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]
     made = Lab(tmp_path, request.param)
     yield made
     made.close()
+
+
+@pytest.fixture(params=[_PARAMS[0], _PARAMS[-1]])
+def swift_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    """Threads, and the processes that start soonest: for what has many cases and little to do with how they start."""
+    made = Lab(tmp_path, request.param)
+    yield made
+    made.close()

@@ -58,10 +58,9 @@ def forms(lab: Lab) -> Iterator[Forms]:
     made.close()
 
 
-@pytest.fixture(params=['inline', pytest.param('fork', marks=FORKS)])
-def swift(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Forms]:
-    """Threads, and the processes that start soonest: for what has many cases and little to do with how they start."""
-    made = Forms(Lab(tmp_path, request.param))
+@pytest.fixture
+def swift(swift_lab: Lab) -> Iterator[Forms]:
+    made = Forms(swift_lab)
     yield made
     made.close()
 
