@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
 from eisenmp.functions import check_function
+from eisenmp.leave import shorten_traceback
 from eisenmp.manager import Mp
 from eisenmp.payload import ItemError
 from eisenmp.results import Form, Outcome, Record
@@ -93,6 +94,10 @@ class _Course(Generic[R]):
             self.emp.join()
         except GeneratorExit:  # somebody has left his loop
             self._abandon()
+            raise
+        except KeyboardInterrupt as interrupt:
+            self.close()
+            shorten_traceback(interrupt, f"eisenmp: the job was ended; {self.emp.results.summary()}")
             raise
         except BaseException:
             self.close()
