@@ -83,7 +83,9 @@ class TicketDesk:
         history = worker.histories.get(queue.number)
         if history is None:
             return 1
-        most = history.allowance(queue.fill, self._job.settings.procs)
+        first = queue.entries[0] if queue.entries else None
+        size = first.nbytes // first.tickets if isinstance(first, Chunk) else 0
+        most = history.allowance(queue.fill, self._job.settings.procs, size)
         return self._limits.left(worker, self._job.ledger.in_hand(worker.number, queue.number)[0], most)
 
     def _done_enough(self, worker: Worker) -> bool:
