@@ -4,14 +4,15 @@ Real are the ledger, the exchange, the supervisor, the crew, the desks, the disp
 intake and the results. Between the dispatcher and each worker of the model lie two wires, on which messages wait until
 the machine lets the next one through: so they cross each other in every way they can. A worker of the model keeps to
 what a real one does (eisenmp.worker.inbox): it answers a ticket when it asks the same queue again, takes first what was
-handed out ahead, and gives that back when it does not get to it.
+handed out ahead, and gives that back when it does not get to it. Of a batch it takes one ticket after the other; a
+plain one keeps its results until the end of the batch, or until it takes long.
 """
 
 from __future__ import annotations
 
 import queue as std_queue
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import settings
@@ -28,7 +29,8 @@ from eisenmp.ledger import Chunk, State
 from eisenmp.payload import dumps, dumps_error, loads
 from eisenmp.results import OutcomeReader
 from eisenmp.sources import source_of
-from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, Buffer, Frame, Kind, encode
+from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, LISTED, PICKLED, Buffer, Frame, Kind, encode
+from eisenmp.worker.batch import Batch
 from tests.unit.fakes import Clock, FakeEngine, FakeHandle, frames_of, make_job
 
 SLOTS = 2
@@ -50,6 +52,9 @@ class Worker:
         self.ahead: dict[int, deque[Frame]] = {}
         self.refusing: set[int] = set()
         self.leases: dict[int, int] = {}  # queue -> serial: what its function is at work on
+        self.sure: set[int] = set()  # queues of whose lease the manager knows which ticket it is
+        self.opened: dict[int, deque[int]] = {}  # queue -> tickets of its batch that are not begun
+        self.finished: list[int] = []  # tickets of a plain worker's batch whose results were not sent yet
         self.asked: tuple[int, int, float] | None = None  # request, queue, timeout: it waits for the reply
         self.up = False
         self.returned = False
@@ -74,7 +79,11 @@ class Worker:
         return self.free() and bool(self.leases)
 
     def has_ahead(self) -> bool:
-        return not self.returned and any(self.ahead.values())
+        return not self.returned and (any(self.ahead.values()) or (not self.plain and any(self.opened.values())))
+
+    def in_batch(self) -> bool:
+        """A plain one that has more tickets in hand than the one it is at."""
+        return self.plain and self.at_work() and (any(self.opened.values()) or bool(self.finished))
 
     def come_up(self) -> None:
         self.say(Kind.SETUP)
@@ -84,33 +93,101 @@ class Worker:
 
     def get(self, queue: int, timeout: float, seconds: float) -> None:
         """Its function asks for the next chunk; that answers the one it had of the same queue."""
-        for held in list(self.leases):
-            if self.plain or held == queue:
-                self.answer(held, seconds)
+        while self.plain and self.leases:
+            if not self.go_on():
+                self.flush(seconds)
+        if queue in self.leases:
+            self.answer(queue, seconds)
+        if self.opened.get(queue):
+            self.leases[queue] = self.opened[queue].popleft()
+            return
         self._take(queue, timeout)
 
+    def go_on(self) -> bool:
+        """A plain function is done with a ticket of a batch and gets the next one. False: it was the last."""
+        ((queue, serial),) = self.leases.items()
+        self.finished.append(serial)
+        if self.opened.get(queue):
+            self.leases[queue] = self.opened[queue].popleft()
+            self.sure.discard(queue)
+            return True
+        return False
+
+    def flush(self, seconds: float) -> None:
+        """Send the results of a plain function; when nothing of the batch is left, its lease is over."""
+        ((queue, serial),) = self.leases.items()
+        self.say_answer(queue, self.finished, seconds)
+        if serial in self.finished:
+            del self.leases[queue]
+            self.sure.discard(queue)
+        self.finished = []
+
     def answer(self, queue: int, seconds: float) -> None:
-        serial = self.leases.pop(queue)
-        self.say(Kind.ANSWER, dumps((queue, serial)), queue=queue, serial=serial, number=seconds, flags=HAS_VALUE)
+        self.sure.discard(queue)
+        self.say_answer(queue, [self.leases.pop(queue)], seconds)
+
+    def say_answer(self, queue: int, serials: list[int], seconds: float) -> None:
+        """One message for tickets in a row."""
+        values: list[Any] = [(queue, serial) for serial in serials]
+        if not values:
+            return
+        flags, value = HAS_VALUE, dumps(values[0])
+        if len(values) > 1 and self.plain:
+            flags, value = HAS_VALUE | LISTED, dumps(values)
+        elif len(values) > 1:
+            flags, value = HAS_VALUE | PICKLED, dumps([bytes(dumps(one)[0]) for one in values])
+        fields = {'queue': queue, 'serial': serials[0], 'tickets': len(serials)}
+        self.say(Kind.ANSWER, value, number=seconds * len(serials), flags=flags, **fields)
+
+    def hurry(self, seconds: float) -> None:
+        """It takes long: a plain worker parts with all but the ticket it is at, and names that."""
+        ((queue, serial),) = self.leases.items()
+        self.say_answer(queue, self.finished, seconds)
+        self.finished = []
+        self.give_back_opened(queue)
+        self.say(Kind.TAKEN, queue=queue, serial=serial, tickets=1)
+        self.sure.add(queue)
+
+    def give_back_opened(self, queue: int) -> None:
+        opened = list(self.opened.pop(queue, ()))
+        if opened and self.plain:
+            self.say(Kind.GIVE_BACK, queue=queue, serial=opened[0], tickets=len(opened))
+        elif opened:
+            for serial in opened:
+                self.say(Kind.GIVE_BACK, queue=queue, serial=serial)
+            self.refusing.add(queue)
 
     def fail(self) -> None:
         """Its function raises."""
         for queue, serial in list(self.leases.items()):
+            if self.finished:
+                self.say_answer(queue, self.finished, SHORT)
+                self.finished = []
             self.say(Kind.FAILED, dumps_error(ValueError(f'{queue} {serial}')), queue=queue, serial=serial)
-        self.leases.clear()
+            self.sure.discard(queue)
+            if self.plain and self.opened.get(queue):
+                self.leases[queue] = self.opened[queue].popleft()
+            else:
+                del self.leases[queue]
 
     def give_back(self) -> None:
+        if not self.plain:  # whose run does it: see hurry
+            for queue in list(self.opened):
+                self.give_back_opened(queue)
         for key, frames in self.ahead.items():
             if frames:
                 for frame in frames:
-                    self.say(Kind.GIVE_BACK, queue=frame.queue, serial=frame.serial)
+                    self.say(Kind.GIVE_BACK, queue=frame.queue, serial=frame.serial, tickets=frame.tickets)
                 frames.clear()
                 self.refusing.add(key)
 
     def return_(self, seconds: float, *, keep: bool) -> None:
         """Its function returns something falsy; `keep`: a thread of its own goes on with the tickets."""
+        if self.plain and self.leases:
+            self.hurry(seconds)
         for queue in [] if keep else list(self.leases):
             self.answer(queue, seconds)
+        self.give_back()
         self.returned = True
         self.say(Kind.RETURNED)
 
@@ -118,12 +195,22 @@ class Worker:
         waiting = self.ahead.get(queue)
         if waiting:
             frame = waiting.popleft()
-            self.say(Kind.TAKEN, queue=frame.queue, serial=frame.serial)
-            self.leases[frame.queue] = frame.serial
+            self.say(Kind.TAKEN, queue=frame.queue, serial=frame.serial, tickets=frame.tickets)
+            self._open(frame)
             return
         self._requests += 1
         self.asked = (self._requests, queue, timeout)
         self.say(Kind.GET, queue=queue, serial=self._requests, number=timeout)
+
+    def _open(self, frame: Frame) -> None:
+        assert frame.queue not in self.leases, 'a second chunk of a queue while the first is not answered'
+        assert not self.opened.get(frame.queue)
+        first, *rest = range(frame.serial, frame.serial + frame.tickets)
+        self.leases[frame.queue] = first
+        if rest:
+            self.opened[frame.queue] = deque(rest)
+        else:
+            self.sure.add(frame.queue)
 
     # ---- what it is told
 
@@ -135,7 +222,7 @@ class Worker:
             self.come_up()
         elif frame.kind == Kind.CHUNK and not frame.number:
             if key in self.refusing:
-                self.say(Kind.GIVE_BACK, queue=frame.queue, serial=frame.serial)
+                self.say(Kind.GIVE_BACK, queue=frame.queue, serial=frame.serial, tickets=frame.tickets)
             else:
                 self.ahead.setdefault(key, deque()).append(frame)
         else:
@@ -149,8 +236,7 @@ class Worker:
         self.refusing.discard(queue)
         if frame.kind == Kind.CHUNK:
             assert queue in (ANY_QUEUE, frame.queue)
-            assert frame.queue not in self.leases, 'a second chunk of a queue while the first is not answered'
-            self.leases[frame.queue] = frame.serial
+            self._open(frame)
         elif frame.kind == Kind.AHEAD:
             self._take(queue, timeout)
         elif frame.kind == Kind.END:
@@ -201,9 +287,18 @@ class JobMachine(RuleBasedStateMachine):
         retries=st.sampled_from([0, 1]),
         warm=st.booleans(),
         fed=st.sampled_from([0, 5, 20]),
+        batched=st.booleans(),
     )
     def begin(
-        self, plain: bool, bound: int, strict: bool, limit: float | None, retries: int, warm: bool, fed: int
+        self,
+        plain: bool,
+        bound: int,
+        strict: bool,
+        limit: float | None,
+        retries: int,
+        warm: bool,
+        fed: int,
+        batched: bool,
     ) -> None:
         made: tuple[Job, FakeEngine, Any, Clock] = make_job(
             NUM_PROCS=SLOTS,
@@ -243,6 +338,8 @@ class JobMachine(RuleBasedStateMachine):
             self.warm_up()
         for feeder in self.feeders:
             self.add_chunks(feeder, fed)
+            if batched:
+                self.add_batch(feeder, 12, short=False, nested=not plain)
 
     # ---- helpers
 
@@ -251,12 +348,16 @@ class JobMachine(RuleBasedStateMachine):
 
     def handed_out(self, frame: Frame) -> None:
         assert not self.job.exchange.feeding_over, 'a chunk starts after the end of the feeding'
+        assert frame.tickets >= 1
+        batch = Batch(frame)
+        for at in range(frame.tickets):
+            assert set(batch.items(at)) == {frame.serial + at}, 'the items of another ticket'
 
     def never_arrives(self, frame: Frame) -> None:
         """A worker had died before it could read this."""
         if frame.kind == Kind.MESSAGE:
             self.lost.append(loads(frame.payload))
-        elif frame.kind == Kind.CHUNK and frame.number:
+        elif frame.kind == Kind.CHUNK and frame.number and frame.tickets == 1:
             self.begun_maybe[frame.queue, frame.serial] += 1  # it may have read it, for all that the manager knows
 
     def open_feeder(self, number: int) -> None:
@@ -286,9 +387,10 @@ class JobMachine(RuleBasedStateMachine):
         self.got += worker.messages
         for frame in worker.into:
             self.never_arrives(frame)
-        if end.code != 0:
-            self.blames.update(worker.leases.items())
-            self.begun_maybe.update(worker.leases.items())
+        if end.code != 0:  # of a batch nobody knows which ticket it was, unless the worker has told
+            known = [(queue, serial) for queue, serial in worker.leases.items() if queue in worker.sure]
+            self.blames.update(known)
+            self.begun_maybe.update(known)
         self.engine.events.append(Event(worker.number, end))
 
     def warm_up(self) -> None:
@@ -304,17 +406,38 @@ class JobMachine(RuleBasedStateMachine):
         for _ in range(count):
             over = self.job.exchange.feeding_over
             if over or self.intake._has_room(queue):  # else it would wait
-                assert self.intake.add_chunk(feeder, 2, dumps([1, 2]), Cut()) is not over
+                serial = len(self.job.ledger.track(feeder.queue))
+                assert self.intake.add_chunk(feeder, 2, dumps([serial, serial]), Cut()) is not over
 
-    def work(self, worker: Worker, queue: int, rounds: int) -> None:
-        """Some short chunks in a row, with nothing in between."""
+    def add_batch(self, feeder: Feeder, tickets: int, *, short: bool, nested: bool) -> None:
+        """Several tickets at once; as every item tells its ticket, so does every message that carries it."""
+        over = self.job.exchange.feeding_over
+        if self.job.table[feeder.queue].maxsize and not over:
+            return  # its bound counts chunks: they are cut one by one
+        first = len(self.job.ledger.track(feeder.queue))
+        chunks = [[serial, serial] for serial in range(first, first + tickets)]
+        if short:
+            chunks[-1].pop()
+        items = [item for rows in chunks for item in rows]
+        payload = dumps([bytes(dumps(rows)[0]) for rows in chunks] if nested else items)
+        assert self.intake.add_chunk(feeder, len(items), payload, Cut(tickets, 2, nested)) is not over
+
+    def work(self, worker: Worker, queue: int, rounds: int, *, hold: bool = False) -> None:
+        """Some short chunks in a row, with nothing in between; `hold`: at the end, or in a batch, it is at work."""
         for _ in range(rounds):
             self.deliver(worker, len(worker.out))
             self.turn()
             while worker.into:
                 worker.read()
+            if hold and worker.free() and any(worker.opened.values()):
+                return
             if worker.free():
                 worker.get(ANY_QUEUE if self.plain else queue, FOREVER, SHORT)
+        if hold:
+            self.deliver(worker, len(worker.out))
+            self.turn()
+            while worker.into:
+                worker.read()
 
     # ---- rules: feeding
 
@@ -323,6 +446,12 @@ class JobMachine(RuleBasedStateMachine):
     def feed(self, data: st.DataObject, chunks: int) -> None:
         feeder = data.draw(st.sampled_from([feeder for feeder in self.feeders if not feeder.done]), label='feeder')
         self.add_chunks(feeder, chunks)
+
+    @precondition(lambda self: any(not feeder.done for feeder in self.feeders))
+    @rule(data=st.data(), tickets=st.integers(2, 12), short=st.booleans(), nested=st.booleans())
+    def feed_a_batch(self, data: st.DataObject, tickets: int, short: bool, nested: bool) -> None:
+        feeder = data.draw(st.sampled_from([feeder for feeder in self.feeders if not feeder.done]), label='feeder')
+        self.add_batch(feeder, tickets, short=short, nested=nested)
 
     @precondition(lambda self: any(not feeder.done for feeder in self.feeders))
     @rule(data=st.data())
@@ -354,6 +483,23 @@ class JobMachine(RuleBasedStateMachine):
         """The same: hypothesis leaves out some rules of each run, and rarely both of two."""
         self.workers_act(data)
 
+    @precondition(lambda self: any(not feeder.done for feeder in self.feeders) and self.engine.workers)
+    @rule(data=st.data(), tickets=st.integers(2, 12), nested=st.booleans())
+    def a_worker_is_in_a_batch(self, data: st.DataObject, tickets: int, nested: bool) -> None:
+        """In the middle of one, and then something happens to it."""
+        feeder = data.draw(st.sampled_from([feeder for feeder in self.feeders if not feeder.done]), label='feeder')
+        worker = data.draw(st.sampled_from(list(self.engine.workers.values())), label='worker')
+        self.add_batch(feeder, tickets, short=False, nested=nested)
+        self.work(worker, feeder.queue, 60, hold=True)
+        if worker.in_batch():
+            self.goes_on(data, worker)
+        if worker.in_batch() and data.draw(st.booleans(), label='takes long'):
+            self.takes_long(data, worker)
+        what = data.draw(st.sampled_from(['crashes', 'an act', 'an act', 'nothing']), label='what')
+        if worker.at_work() and what != 'nothing':
+            acts = self.acts_of(worker) if what == 'an act' else [JobMachine.crashes]
+            data.draw(st.sampled_from(acts), label='act')(self, data, worker)
+
     def acts_of(self, worker: Worker) -> list[Callable[[JobMachine, st.DataObject, Worker], None]]:
         fits = [
             (JobMachine.asks, worker.free(), 3),
@@ -361,6 +507,11 @@ class JobMachine(RuleBasedStateMachine):
             (JobMachine.reads, bool(worker.into), 3),
             (JobMachine.is_heard, bool(worker.out), 3),
             (JobMachine.gives_back, worker.has_ahead(), 2),
+            (JobMachine.goes_on, worker.in_batch(), 8),
+            (JobMachine.takes_long, worker.in_batch(), 5),
+            (JobMachine.fails, worker.in_batch(), 2),
+            (JobMachine.crashes, worker.in_batch(), 3),
+            (JobMachine.answers_too_much, worker.at_work() and not worker.in_batch(), 1),
             (JobMachine.fails, worker.at_work(), 1),
             (JobMachine.returns, worker.free(), 1),
             (JobMachine.leaves, worker.returned, 2),
@@ -375,10 +526,33 @@ class JobMachine(RuleBasedStateMachine):
         worker.get(ANY_QUEUE if self.plain else self.pick_queue(data), timeout, seconds)
 
     def works_on(self, data: st.DataObject, worker: Worker) -> None:
-        self.work(worker, self.pick_queue(data), data.draw(st.integers(1, 6), label='chunks'))
+        hold = data.draw(st.booleans(), label='hold')
+        self.work(worker, self.pick_queue(data), data.draw(st.integers(1, 6), label='chunks'), hold=hold)
 
     def fails(self, data: st.DataObject, worker: Worker) -> None:
         worker.fail()
+
+    def goes_on(self, data: st.DataObject, worker: Worker) -> None:
+        """Some tickets of its batch further; the results stay with it, or are sent."""
+        for _ in range(data.draw(st.integers(1, 4), label='tickets')):
+            if not worker.go_on():
+                worker.flush(SHORT)
+                return
+
+    def takes_long(self, data: st.DataObject, worker: Worker) -> None:
+        worker.hurry(SHORT)
+
+    def answers_too_much(self, data: st.DataObject, worker: Worker) -> None:
+        """It answers its neighbours' tickets along with its own: only its own one counts."""
+        queue, serial = data.draw(st.sampled_from(list(worker.leases.items())), label='lease')
+        serials = [n for n in (serial - 1, serial, serial + 1) if n >= 0]
+        if any(n != serial and self.job.ledger.holding(worker.number, queue, n) for n in serials):
+            return
+        if worker.ahead.get(ANY_QUEUE if worker.plain else queue) or worker.into:
+            return  # they may be its own by the time that this arrives
+        del worker.leases[queue]
+        worker.sure.discard(queue)
+        worker.say_answer(queue, serials, SHORT)
 
     def gives_back(self, data: st.DataObject, worker: Worker) -> None:
         worker.give_back()
@@ -402,8 +576,13 @@ class JobMachine(RuleBasedStateMachine):
         self.turn()
 
     def crashes(self, data: st.DataObject, worker: Worker) -> None:
+        suspects = [*worker.leases.items(), *[(queue, n) for queue in worker.leases for n in worker.finished]]
+        suspects += [(queue, serial) for queue, serials in worker.opened.items() for serial in serials]
         self.ends_with(worker, Exit(-11, 'signal SIGSEGV'))
         self.turn()
+        for queue, serial in [] if self.job.exchange.feeding_over else suspects:
+            entries = [entry for entry in self.job.table[queue].entries if isinstance(entry, Chunk)]
+            assert all(entry.tickets == 1 for entry in entries if entry.serial <= serial < entry.end)
 
     def leaves(self, data: st.DataObject, worker: Worker) -> None:
         """A worker that has returned ends in good order."""
@@ -417,12 +596,14 @@ class JobMachine(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(list(self.engine.workers.values())), label='worker')
         queue = self.pick_queue(data)
         serial = data.draw(st.integers(0, 8), label='ticket')
-        if self.job.ledger.holding(worker.number, queue, serial) is not None:
+        tickets = data.draw(st.integers(1, 4), label='tickets')
+        if any(self.job.ledger.holding(worker.number, queue, serial + at) is not None for at in range(tickets)):
             return  # then it would count
         before = list(self.job.ledger.track(queue).states)
         for kind in (Kind.ANSWER, Kind.FAILED, Kind.GIVE_BACK, Kind.TAKEN, Kind.RESULT):
-            body = dumps_error(ValueError()) if kind == Kind.FAILED else dumps((queue, serial))
-            (frame,) = frames_of(encode(kind, body, queue=queue, serial=serial, number=SHORT, flags=HAS_VALUE))
+            body = dumps_error(ValueError()) if kind == Kind.FAILED else dumps([(queue, serial)] * tickets)
+            fields = {'queue': queue, 'serial': serial, 'tickets': tickets, 'flags': HAS_VALUE | LISTED}
+            (frame,) = frames_of(encode(kind, body, number=SHORT, **fields))
             with self.job.lock:
                 self.dispatcher._take(Event(worker.number, frame))
         assert list(self.job.ledger.track(queue).states) == before
@@ -473,19 +654,36 @@ class JobMachine(RuleBasedStateMachine):
         ledger = self.job.ledger
         for queue in self.queues:
             track = ledger.track(queue.number)
-            queued = [entry.serial for entry in queue.entries if isinstance(entry, Chunk)]
-            held = [serial for chunks in ledger.held.values() for number, serial in chunks if number == queue.number]
-            assert sorted(queued + held) == sorted(track.live), 'a ticket in two places, or in none'
-            assert queued == sorted(queued), 'what comes back goes ahead of the queue'
-            assert track.ahead == sum(
-                not chunk.begun
+            waiting = [entry for entry in queue.entries if isinstance(entry, Chunk)]
+            leased = [
+                chunk
                 for chunks in ledger.held.values()
                 for (number, _), chunk in chunks.items()
                 if number == queue.number
+            ]
+            queued, held = tickets_of(waiting), tickets_of(leased)
+            assert sorted(queued + held) == sorted(tickets_of(track.live.values())), (
+                'a ticket in two places, or in none'
             )
+            assert queued == sorted(queued), 'what comes back goes ahead of the queue'
+            assert all(track.live[chunk.serial] is chunk for chunk in waiting + leased)
+            assert track.ahead == sum(chunk.tickets - chunk.begun for chunk in leased)
+            assert track.live_tickets == len(queued) + len(held)
+            assert track.live_bytes == sum(chunk.nbytes for chunk in waiting + leased)
+            for chunk in waiting + leased:
+                assert chunk.items == sum(track.items[chunk.serial : chunk.end]), 'items of another ticket'
             for serial, state in enumerate(track.states):
                 assert (serial in queued) == (state == State.QUEUED)
                 assert (serial in held) == (state == State.LEASED)
+
+    @invariant()
+    def the_ticket_at_work_is_known_only_where_it_is_one(self) -> None:
+        for chunk in self.job.ledger.leased():
+            assert not chunk.sure or (chunk.begun and chunk.tickets == 1)
+            assert chunk.sure or not (chunk.begun and chunk.tickets == 1 and not chunk.rows), 'it came alone'
+        for queue in self.queues:
+            for entry in queue.entries:
+                assert not isinstance(entry, Chunk) or not (entry.begun or entry.sure)
 
     @invariant()
     def leases_are_held_by_workers_that_live(self) -> None:
@@ -497,15 +695,15 @@ class JobMachine(RuleBasedStateMachine):
         if self.dispatcher._finishing or self.job.killed:
             return  # every function has returned, what their threads still hold is answered; or nobody is heard
         for worker in self.engine.workers.values():
-            for queue, serial in worker.leases.items():
+            events = [event.what for event in self.engine.events if event.worker == worker.number]
+            said = [*worker.out, *[frame for frame in events if isinstance(frame, Frame)]]
+            begun = {(f.queue, f.serial + at) for f in said if f.kind == Kind.TAKEN for at in range(f.tickets)}
+            mine = [*worker.leases.items(), *[(queue, n) for queue in worker.leases for n in worker.finished]]
+            mine += [(queue, serial) for queue, serials in worker.opened.items() for serial in serials]
+            for queue, serial in mine:
                 chunk = self.job.ledger.holding(worker.number, queue, serial)
-                said = {(f.kind, f.queue, f.serial) for f in worker.out} | {
-                    (e.what.kind, e.what.queue, e.what.serial)
-                    for e in self.engine.events
-                    if e.worker == worker.number and isinstance(e.what, Frame)
-                }
                 assert chunk is not None, 'two workers may be at the same ticket'
-                assert chunk.begun or (Kind.TAKEN, queue, serial) in said
+                assert chunk.begun or (queue, serial) in begun
 
     @invariant()
     def only_those_are_blamed_whom_a_worker_was_at(self) -> None:
@@ -513,7 +711,7 @@ class JobMachine(RuleBasedStateMachine):
             return  # nobody is blamed any more; or the death is not booked yet
         for queue in self.queues:
             track = self.job.ledger.track(queue.number)
-            for serial, chunk in track.live.items():
+            for serial, chunk in [(n, live) for live in track.live.values() for n in range(live.serial, live.end)]:
                 ticket = (queue.number, serial)
                 assert self.blames[ticket] <= len(chunk.exits) <= self.begun_maybe[ticket]
                 assert len(chunk.exits) <= CRASH_RETRIES
@@ -588,6 +786,9 @@ class JobMachine(RuleBasedStateMachine):
             self.ends_with(worker, Exit(0, 'exit code 0'))
             return
         if worker.free():
+            for queue in [queue for queue, opened in worker.opened.items() if opened and not self.plain]:
+                while worker.opened[queue]:
+                    worker.get(queue, FOREVER, SHORT)
             if left:
                 worker.get(left[0], FOREVER, SHORT)
             else:
@@ -637,6 +838,10 @@ class JobMachine(RuleBasedStateMachine):
         """Delivered once: to a worker, to the manager, or to a worker that died before it read them."""
         still = [loads(entry.payload) for queue in self.queues for entry in queue.entries]
         assert sorted(self.got + self.lost + still) == self.put
+
+
+def tickets_of(chunks: Iterable[Chunk]) -> list[int]:
+    return [serial for chunk in chunks for serial in range(chunk.serial, chunk.end)]
 
 
 TestJob = JobMachine.TestCase
