@@ -233,7 +233,7 @@ def test_ordered_outcomes_of_a_queue_that_the_manager_reads_too(lab: Lab) -> Non
     """What the manager takes by hand is answered, so it has an outcome, and elders wait for nobody."""
     emp = lab.mp()
     own = emp.add_queue('own')
-    lab.start(emp, 'def entry(rows): return rows\n', WORKER_CALL='chunk', NUM_ROWS=1, BUFFER_CHUNKS=3)
+    lab.start(emp, 'def entry(rows): return rows\n', WORKER_CALL='chunk', NUM_ROWS=1, BUFFER_CHUNKS=200)
     reader = emp.results.outcomes(ordered=True)
     hold = threading.Event()
 
@@ -344,3 +344,14 @@ def test_unread_tickets_are_told(lab: Lab, caplog: pytest.LogCaptureFixture) -> 
     assert {outcome.state for outcome in results['mp_input_q'][1:]} <= {'unread'}
     if unread:
         assert f'{len(unread)} chunks ({10 * len(unread)} items) were never read' in caplog.text
+
+
+def test_a_reader_whose_thread_has_ended_holds_nobody_back_who_waits_for_the_end(lab: Lab) -> None:
+    emp = lab.mp()
+    reader = emp.results.outcomes()
+    lab.start(emp, 'def entry(rows): return rows[0]\n', WORKER_CALL='chunk', NUM_ROWS=1, BUFFER_CHUNKS=4)
+    emp.feed(range(50))
+    thread = threading.Thread(target=lambda: [next(reader) for _ in range(10)])
+    thread.start()
+    thread.join(ALARM)
+    assert emp.wait(ALARM)['mp_input_q'].complete

@@ -74,7 +74,10 @@ def test_classic_worker_killed(start: Start, spot: str) -> None:
     os.kill(emp.queues["here"].get(timeout=ALARM), signal.SIGKILL)
     all_once(emp)
     tries = {outcome.ticket: outcome.attempts for outcome in emp.results["mp_input_q"] if outcome.attempts != 1}
-    assert tries == ({2: 2} if spot in ("during", "result") else {})
+    if spot in ("during", "result"):
+        assert tries.pop(2) == 2
+    assert set(tries.values()) <= {2}  # neighbours in the same batch, where it was one
+    assert len(tries) <= 8
     assert sum(worker.restarts for worker in emp.snapshot().workers) == 1
 
 
@@ -173,7 +176,7 @@ def test_a_ticket_that_kills_is_set_aside(start: Start, caplog: pytest.LogCaptur
     error = results[2].error
     assert isinstance(error, eisenmp.CrashError)
     assert error.exits == ["exit code 3", "exit code 3"]
-    assert results[2].attempts == 2
+    assert results[2].attempts in (2, 3)  # in a batch at first, it is not blamed for the first death
     assert "_TID_2 of queue 'mp_input_q (default)' was set aside" in caplog.text
 
 

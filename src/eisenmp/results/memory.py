@@ -7,6 +7,7 @@ and while there is no reader yet, the last few.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
@@ -191,9 +192,13 @@ class Results(Mapping[str, "QueueResults"]):
         return max((stream.unread_bytes(queue) for stream in self._streams if stream.holds_back), default=0)
 
     def release(self, thread: int) -> None:
-        """That thread goes to wait for the job's end: readers that it owns no longer hold the feeders back."""
+        """That thread goes to wait for the job's end: readers that it owns no longer hold the feeders back.
+
+        Nor do those of threads that have ended.
+        """
+        alive = {other.ident for other in threading.enumerate()} - {thread}
         for stream in self._streams:
-            if stream.owner == thread:
+            if stream.owner not in alive:
                 stream.holds_back = False
 
     def detach(self, stream: Stream) -> None:
