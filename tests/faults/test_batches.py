@@ -184,9 +184,11 @@ def test_imap_loses_nothing_while_workers_are_killed(lab: Lab, ordered: bool) ->
         for value in it:
             got.append(value)
             if len(got) % 400 == 0 and len(pids) < 5:
-                handle = it._course.emp.proc_list[len(pids) % 2]
-                pids.add(handle.pid)
-                handle.kill()  # it may be the one that was killed before, and is gone just now
+                emp, slot = it._course.emp, len(pids) % 2
+                handle = emp.proc_list[slot]
+                if is_up(emp, slot) and handle.pid not in pids:  # killed while it starts, three times, ends the job
+                    pids.add(handle.pid)
+                    handle.kill()
             elif len(pids) == 5 and len(got) > 4000:
                 items.stop.set()
     assert (got if ordered else sorted(got, reverse=True)) == [-n for n in range(items.made)]
