@@ -1,6 +1,5 @@
 """Workers die while tiny chunks travel many in a message: every ticket has one outcome, only the guilty is blamed."""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -186,8 +185,9 @@ def test_imap_loses_nothing_while_workers_are_killed(lab: Lab, ordered: bool) ->
             got.append(value)
             if len(got) % 400 == 0 and len(pids) < 5:
                 handle = it._course.emp.proc_list[len(pids) % 2]
-                pids.add(handle.pid)
-                os.kill(handle.pid or 0, 9)
+                if handle.is_alive():
+                    pids.add(handle.pid)
+                    handle.kill()
             elif len(pids) == 5 and len(got) > 4000:
                 items.stop.set()
     assert (got if ordered else sorted(got, reverse=True)) == [-n for n in range(items.made)]
