@@ -1,26 +1,33 @@
 """Does memory stay flat? An endless generator of 1 MiB items before slow workers, and before a slow reader of results.
 
 Growth of the manager's resident memory above what it was before the feeding, and how much of that came in the second
-half.
+half. Each run has a fresh interpreter: memory that an earlier case has left behind would hide the growth. There is no
+peer here: ``Pool.imap_unordered`` would read the generator until the machine has no memory left.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
+from typing import Final
 
 import eisenmp
-from benchmarks.figures import Figure, resident_mib
+from benchmarks.contenders import Contender, Plan, part
+from benchmarks.machine import apart, resident_bytes
+from benchmarks.rounds import Contest, Goal
+from benchmarks.work import modules
 
-__all__ = ["run"]
+__all__ = ["measure", "run"]
 
-SECONDS = 8.0
-GOAL = 96.0
+SECONDS: Final = 8.0
+CASES: Final[dict[str, tuple[str, int | None]]] = {
+    "eisenmp, slow workers, 1 item a chunk": ("slow_length", 1),
+    "eisenmp, slow workers, default chunks": ("slow_length", None),
+    "eisenmp, slow reader, 1 item a chunk": ("chunk_length", 1),
+    "eisenmp, slow reader, default chunks": ("chunk_length", None),
+}
 
 
 def endless() -> Iterator[bytes]:
@@ -29,83 +36,47 @@ def endless() -> Iterator[bytes]:
         yield os.urandom(1 << 20)
 
 
-def slow_workers(rows: int | None) -> tuple[float, float]:
-    """(growth, growth in the second half), in MiB, of a job whose workers are slow."""
+def measure(ref: str, rows: int | None) -> dict[str, float]:
+    """MiB that the manager grows, and MiB of that in the second half."""
     with eisenmp.Mp() as emp:
-        _start(emp, "slow_length", rows)
-        growth = _watch(lambda: time.sleep(0.05))
-        emp.kill()
-    return growth
-
-
-def slow_reader(rows: int | None) -> tuple[float, float]:
-    """The same for a job whose results are read slowly, each as large as its item."""
-    with eisenmp.Mp() as emp:
-        reader = emp.results.outcomes()
-        _start(emp, "chunk_length", rows)
+        reader = emp.results.outcomes() if ref == "chunk_length" else None
+        emp.start(worker_modules=modules(ref), NUM_PROCS=2, NUM_ROWS=rows, WORKER_CALL="chunk")
+        emp.feed(endless())
 
         def read() -> None:
-            next(reader)
+            if reader is not None:
+                next(reader)
             time.sleep(0.05)
 
-        growth = _watch(read)
-        reader.close()
+        growth, late = _watch(read)
+        moved = sum(worker.answered for worker in emp.snapshot().workers)
+        if reader is not None:
+            reader.close()
         emp.kill()
-    return growth
-
-
-def _start(emp: eisenmp.Mp, ref: str, rows: int | None) -> None:
-    path = str(Path(__file__).with_name("work.py"))
-    emp.start(
-        worker_modules=[{"WORKER_PATH": path, "WORKER_REF": ref}], NUM_PROCS=2, NUM_ROWS=rows, WORKER_CALL="chunk"
-    )
-    emp.feed(endless())
+    if not moved:
+        raise AssertionError("nothing came through: this memory proves nothing")
+    return {"growth": growth, "late": late}
 
 
 def _watch(meanwhile: Callable[[], None]) -> tuple[float, float]:
-    begin, before = time.monotonic(), resident_mib()
+    begin, before = time.monotonic(), resident_bytes()
     most = [before, before]
     while (passed := time.monotonic() - begin) < SECONDS:
         meanwhile()
         half = int(passed > SECONDS / 2)
-        most[half] = max(most[half], resident_mib())
-    return max(most) - before, max(0.0, most[1] - most[0])
+        most[half] = max(most[half], resident_bytes())
+    return (max(most) - before) / 2**20, max(0, most[1] - most[0]) / 2**20
 
 
-CASES: dict[str, Callable[[], tuple[float, float]]] = {
-    "slow workers, 1 item a chunk": lambda: slow_workers(1),
-    "slow workers, default chunks": lambda: slow_workers(None),
-    "slow reader, 1 item a chunk": lambda: slow_reader(1),
-    "slow reader, default chunks": lambda: slow_reader(None),
-}
-
-
-def alone(name: str) -> tuple[float, float]:
-    """Measure one case in a fresh process: memory that an earlier case has left behind would hide the growth."""
-    command = [sys.executable, "-m", "benchmarks.memory", name]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    grown, late = json.loads(done.stdout)
-    return grown, late
-
-
-def run(rounds: int) -> list[Figure]:
-    """All figures of this file, three runs each: the largest growth counts."""
-    figures = []
+def run(plan: Plan) -> Iterator[Contest]:
+    """All contests of this file; three rounds, of which the worst counts."""
+    field = [Contender(name, partial(apart, "memory", "measure", *case)) for name, case in CASES.items()]
+    turns = plan.compete(field, most=3, warm_up=False)
+    title = "an endless generator of 1 MiB items: the manager's growth"
+    growth = turns.contest("memory-growth", title, "MiB", part(turns, "growth"))
+    late = turns.contest("memory-late", f"{title}, what of it came in the second half", "MiB", part(turns, "late"))
     for name in CASES:
-        runs = [alone(name) for _ in range(3)]
-        grown, late = max(runs)[0], max(late for _, late in runs)
-        figures.append(
-            Figure(
-                f"memory, {name}",
-                f"{grown:.0f} MiB",
-                f"{min(runs)[0]:.0f} … {grown:.0f}",
-                f"second half {late:+.0f} MiB",
-                f"< {GOAL:g} MiB, then flat",
-                grown < GOAL and late < 8,
-            )
-        )
-    return figures
-
-
-if __name__ == "__main__":
-    print(json.dumps(CASES[sys.argv[1]]()))
+        growth.absolute(name, Goal(must=96, least=False, worst=True))
+        late.absolute(name, Goal(must=8, least=False, worst=True))
+    yield growth
+    yield late

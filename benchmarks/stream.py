@@ -1,135 +1,120 @@
-"""A million ints in chunks of 1000 through two workers: ours beside Pool.imap_unordered and a pool of SimpleQueues.
-
-All processes are up before the clock starts: start-up has a benchmark of its own.
-"""
+"""A million ints in chunks of 1000 through two workers, by chunk and by item; and 20,000 chunks of one item."""
 
 from __future__ import annotations
 
-import multiprocessing
+import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import eisenmp
-from benchmarks.figures import Figure, paired, ratio_figure, wait_until
+from benchmarks.contenders import Contender, Plan, seconds_of
+from benchmarks.machine import check
+from benchmarks.ours import CLASSIC, IMAP, IMAP_CHUNKS, PLAIN, PLAIN_WIDE
+from benchmarks.peers import ALL
+from benchmarks.rounds import Contest, Goal
+from benchmarks.streams import Gate, Stream, entered
 from benchmarks.work import chunk_sum, square
 
 __all__ = ["run"]
 
-COUNT = 1_000_000
-ROWS = 1000
-WORKERS = 2
-SUM = COUNT * (COUNT - 1) // 2
-SQUARES = (COUNT - 1) * COUNT * (2 * COUNT - 1) // 6
+COUNT: Final = 1_000_000
+ROWS: Final = 1000
+SINGLES: Final = 20_000
+SUM: Final = COUNT * (COUNT - 1) // 2
+LIMIT: Final = "limit: make and pickle"
 
 
-def numbers() -> Iterator[int]:
+def numbers(gate: Gate | None = None) -> Iterator[int]:
     """A generator, not a range: it has to be read item by item."""
+    if gate is not None:
+        yield from gate.warm
+        gate.wait()
     yield from range(COUNT)
 
 
-def chunks() -> Iterator[list[int]]:
-    """The same, cut for the peers that take no chunks of their own."""
-    source = numbers()
-    while rows := list(islice(source, ROWS)):
-        yield rows
+def singles(gate: Gate | None = None) -> Iterator[int]:
+    """The same, shorter."""
+    if gate is not None:
+        yield from gate.warm
+        gate.wait()
+    yield from range(SINGLES)
 
 
-def ours(ref: str, call: str, expected: int, window: int | None) -> float:
-    """Seconds for the whole stream through eisenmp."""
-    with eisenmp.Mp() as emp:
-        reader = emp.results.outcomes()
-        emp.start(
-            worker_modules=[{"WORKER_PATH": str(Path(__file__).with_name("work.py")), "WORKER_REF": ref}],
-            NUM_PROCS=WORKERS,
-            NUM_ROWS=ROWS,
-            WORKER_CALL=call,
-            BUFFER_CHUNKS=window,
-        )
-        wait_until(lambda: all(worker.phase == "up" for worker in emp.snapshot().workers))
-        begin = time.perf_counter()
-        emp.feed(numbers())
-        values = [outcome.value for outcome in reader]
-        seconds = time.perf_counter() - begin
-    check(sum(sum(value) if isinstance(value, list) else value for value in values), expected)
-    return seconds
+def squares(count: int) -> int:
+    """The sum of the squares below `count`."""
+    return (count - 1) * count * (2 * count - 1) // 6
 
 
-def pool_chunks() -> float:
-    """Seconds for the same through Pool, a function of the chunk."""
-    with multiprocessing.Pool(WORKERS) as pool:
-        pool.map(chunk_sum, [[1], [2]], chunksize=1)
-        begin = time.perf_counter()
-        total = sum(list(pool.imap_unordered(chunk_sum, chunks())))
-        seconds = time.perf_counter() - begin
-    check(total, SUM)
-    return seconds
-
-
-def pool_items() -> float:
-    """Seconds for the same through Pool, a function of the item."""
-    with multiprocessing.Pool(WORKERS) as pool:
-        pool.map(square, [1, 2], chunksize=1)
-        begin = time.perf_counter()
-        values = list(pool.imap_unordered(square, numbers(), chunksize=ROWS))
-        seconds = time.perf_counter() - begin
-    check(sum(values), SQUARES)
-    return seconds
-
-
-def simple_queues() -> float:
-    """Seconds for the same through two SimpleQueues, the fastest that the standard library offers by hand."""
-    context = multiprocessing.get_context()
-    inbox: Any = context.SimpleQueue()
-    outbox: Any = context.SimpleQueue()
-    processes = [context.Process(target=_by_hand, args=(inbox, outbox), daemon=True) for _ in range(WORKERS)]
-    for process in processes:
-        process.start()
-    for _ in processes:
-        outbox.get()
+def make_and_pickle() -> float:
+    """What one process needs to make the items and to pickle them in chunks; nobody gets them."""
     begin = time.perf_counter()
-    values: list[int] = []
-    ahead = 0
-    for rows in chunks():
-        inbox.put(rows)
-        ahead += 1
-        if ahead > 8 * WORKERS:
-            values.append(outbox.get())
-            ahead -= 1
-    values += [outbox.get() for _ in range(ahead)]
-    seconds = time.perf_counter() - begin
-    for _ in processes:
-        inbox.put(None)
-    for process in processes:
-        process.join()
-    check(sum(values), SUM)
-    return seconds
+    source = numbers()
+    length = 0
+    while rows := list(islice(source, ROWS)):
+        length += len(pickle.dumps(rows, 5))
+    return time.perf_counter() - begin
 
 
-def _by_hand(inbox: Any, outbox: Any) -> None:
-    outbox.put("up")
-    while (rows := inbox.get()) is not None:
-        outbox.put(chunk_sum(rows))
+def by_chunk(plan: Plan) -> Contest:
+    """A function of the chunk."""
+
+    def judge(values: list[Any], seconds: float) -> float:
+        check(len(values), COUNT // ROWS, "how many results")
+        check(sum(values), SUM, "the sum of the results")
+        return seconds
+
+    stream = Stream(chunk_sum, True, numbers, ROWS, 0, classic="classic_sum")
+    field = entered([IMAP_CHUNKS, PLAIN, CLASSIC, PLAIN_WIDE, *ALL], stream, judge)
+    turns = plan.compete([*field, Contender(LIMIT, make_and_pickle)])
+    title = "a million ints, chunks of 1000, function of the chunk"
+    contest = turns.contest("stream-chunks", title, "ms", seconds_of(turns))
+    for ours in (IMAP_CHUNKS.name, PLAIN.name, CLASSIC.name):
+        contest.against(ours, "Pool", Goal(must=2.0))
+        contest.against(ours, "SimpleQueue", Goal(must=1.25))
+        contest.against(ours, LIMIT, Goal(aim=0.8), words=f"{ours}, part of the speed of making and pickling")
+    contest.against(PLAIN_WIDE.name, "Pool", Goal(must=1.0))
+    return contest
 
 
-def check(got: int, expected: int) -> None:
-    """A library that loses results must not look fast."""
-    if got != expected:
-        raise AssertionError(f"the results add up to {got}, not to {expected}")
+def by_item(plan: Plan) -> Contest:
+    """A function of the item."""
+
+    def judge(values: list[Any], seconds: float) -> float:
+        check(len(values), COUNT, "how many results")
+        check(sum(values), squares(COUNT), "the sum of the results")
+        return seconds
+
+    stream = Stream(square, False, numbers, ROWS, 0)
+    turns = plan.compete(entered([IMAP, PLAIN, PLAIN_WIDE, *ALL], stream, judge))
+    title = "a million ints, chunks of 1000, function of the item"
+    contest = turns.contest("stream-items", title, "ms", seconds_of(turns))
+    contest.against(IMAP.name, "Pool", Goal(must=1.5, aim=2.5))
+    contest.against(PLAIN.name, "Pool", Goal(must=1.5, aim=2.5))
+    contest.against(PLAIN_WIDE.name, "Pool", Goal(must=1.0))
+    return contest
 
 
-def run(rounds: int) -> list[Figure]:
-    """All figures of this file."""
-    figures = []
-    cases: list[tuple[str, Callable[[], float], Callable[[], float], str, float | None]] = [
-        ("stream, plain", lambda: ours("chunk_sum", "chunk", SUM, 64), pool_chunks, "Pool", 1.0),
-        ("stream, plain, default window", lambda: ours("chunk_sum", "chunk", SUM, None), pool_chunks, "Pool", 1.0),
-        ("stream, classic", lambda: ours("classic_sum", "toolbox", SUM, 64), pool_chunks, "Pool", 1.0),
-        ("stream, per item", lambda: ours("square", "item", SQUARES, 64), pool_items, "Pool", 1.0),
-        ("stream, by hand", lambda: ours("chunk_sum", "chunk", SUM, 64), simple_queues, "SimpleQueue", None),
-    ]
-    for name, mine, peer, peer_name, goal in cases:
-        figures.append(ratio_figure(name, *paired(mine, peer, rounds), peer_name, goal))
-    return figures
+def one_by_one(plan: Plan) -> Contest:
+    """Chunks of one item."""
+
+    def judge(values: list[Any], seconds: float) -> float:
+        check(len(values), SINGLES, "how many results")
+        check(sum(values), squares(SINGLES), "the sum of the results")
+        return seconds
+
+    stream = Stream(square, False, singles, 1, 0)
+    turns = plan.compete(entered([IMAP, PLAIN, PLAIN_WIDE, *ALL], stream, judge))
+    title = "20,000 chunks of one item, pipelined"
+    contest = turns.contest("stream-singles", title, "ms", seconds_of(turns))
+    for ours in (IMAP.name, PLAIN.name):
+        contest.against(ours, "Pool", Goal(must=25, aim=40))
+        contest.against(ours, "joblib", Goal(must=7, aim=10))
+    return contest
+
+
+def run(plan: Plan) -> Iterator[Contest]:
+    """All contests of this file."""
+    yield by_chunk(plan)
+    yield by_item(plan)
+    yield one_by_one(plan)

@@ -1,61 +1,99 @@
-"""What waiting costs: workers wait five seconds for a generator that sleeps; CPU of all processes during the wait."""
+"""What waiting costs: CPU seconds of all processes while two workers wait for a generator that sleeps.
+
+Counted from a moment when everybody has worked and is idle again. Each run has a fresh interpreter.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
+from itertools import islice
+from typing import Any, Final
 
 import eisenmp
-from benchmarks.figures import Figure, cpu_seconds, most_figure, wait_until
-from benchmarks.work import square
+from benchmarks.contenders import Contender, Plan
+from benchmarks.machine import apart, check, cpu_seconds, family
+from benchmarks.rounds import Contest, Goal
+from benchmarks.work import modules, square
 
-__all__ = ["run"]
+__all__ = ["classic", "imap", "plain", "pool", "run"]
 
-SECONDS = 5.0
+SECONDS: Final = 5.0
+SETTLE: Final = 0.3  # seconds until everybody has gone to sleep
+BURST: Final = 200  # items before the pause, so that whatever keeps workers supplied has been set going
 
 
 def sleepy() -> Iterator[int]:
-    """One item, a long pause, one item."""
-    yield 1
-    time.sleep(SECONDS + 1)
-    yield 2
+    """Some items, a long pause, the same items again."""
+    yield from range(BURST)
+    time.sleep(SECONDS + 2 * SETTLE)
+    yield from range(BURST)
 
 
-def ours(ref: str, call: str) -> float:
-    """CPU seconds of manager and workers while they wait."""
+def plain() -> float:
+    """CPU seconds of `Mp` in the plain style."""
+    return _mp("square", "item", [[number * number] for number in range(BURST)])
+
+
+def classic() -> float:
+    """The same in the classic style."""
+    return _mp("classic_sum", "toolbox", list(range(BURST)))
+
+
+def _mp(ref: str, call: str, burst: list[Any]) -> float:
     with eisenmp.Mp() as emp:
-        path = str(Path(__file__).with_name("work.py"))
-        emp.start(worker_modules=[{"WORKER_PATH": path, "WORKER_REF": ref}], NUM_PROCS=2, NUM_ROWS=1, WORKER_CALL=call)
+        reader = emp.results.outcomes(ordered=True)
+        emp.start(worker_modules=modules(ref), NUM_PROCS=2, NUM_ROWS=1, WORKER_CALL=call)
         emp.feed(sleepy())
-        wait_until(lambda: len(emp.results["mp_input_q"].done) == 1)
-        time.sleep(0.2)
-        return _over_the_wait([os.getpid(), *[handle.pid for handle in emp.proc_list]])
-
-
-def pool() -> float:
-    """The same for Pool."""
-    with multiprocessing.Pool(2) as made:
-        results = made.imap_unordered(square, sleepy())
-        next(results)
-        time.sleep(0.2)
-        cpu = _over_the_wait([os.getpid(), *[child.pid or 0 for child in multiprocessing.active_children()]])
-        next(results)
+        values = [outcome.value for outcome in islice(reader, BURST)]
+        cpu = _over_the_wait()
+        values += [outcome.value for outcome in reader]
+    check(values, 2 * burst, "the results")
     return cpu
 
 
-def _over_the_wait(pids: list[int]) -> float:
+def imap() -> float:
+    """The same of the short form."""
+    with eisenmp.imap(square, sleepy(), max_workers=2, chunksize=1) as results:
+        values = list(islice(results, BURST))
+        cpu = _over_the_wait()
+        values += results
+    check(values, [number * number for number in range(BURST)] * 2, "the results")
+    return cpu
+
+
+def pool() -> float:
+    """The same of Pool."""
+    with multiprocessing.Pool(2) as made:
+        results = made.imap(square, sleepy())
+        values = list(islice(results, BURST))
+        cpu = _over_the_wait()
+        values += results
+    check(values, [number * number for number in range(BURST)] * 2, "Pool's results")
+    return cpu
+
+
+def _over_the_wait() -> float:
+    time.sleep(SETTLE)
+    pids = family()
     before = cpu_seconds(pids)
-    time.sleep(SECONDS - 0.5)
-    return (cpu_seconds(pids) - before) * SECONDS / (SECONDS - 0.5)
+    time.sleep(SECONDS)
+    return cpu_seconds(pids) - before
 
 
-def run(rounds: int) -> list[Figure]:
-    """All figures of this file; few rounds, each lasts six seconds and hardly varies."""
-    peer = f"Pool {pool():.2f} s"
-    return [
-        most_figure(f"waiting {SECONDS:g} s, {name}", [ours(ref, call)], "CPU s", 0.1, peer)
-        for name, ref, call in (("plain", "square", "item"), ("classic", "classic_sum", "toolbox"))
+def run(plan: Plan) -> Iterator[Contest]:
+    """The contest of this file; few rounds, for each lasts long and hardly varies."""
+    field = [
+        Contender("eisenmp.imap", partial(apart, "waiting", "imap")),
+        Contender("eisenmp.Mp plain", partial(apart, "waiting", "plain")),
+        Contender("eisenmp.Mp classic", partial(apart, "waiting", "classic")),
+        Contender("Pool", partial(apart, "waiting", "pool")),
     ]
+    turns = plan.compete(field, most=3, warm_up=False)
+    title = f"two workers wait {SECONDS:g} s for a generator"
+    contest = turns.contest("waiting", title, "CPU s", turns.values)
+    for contender in field[:3]:
+        contest.absolute(contender.name, Goal(must=0.1, least=False))
+    yield contest

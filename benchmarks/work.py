@@ -1,11 +1,39 @@
-"""The functions that workers of the benchmarks run, ours and the peers' alike."""
+"""What workers of the benchmarks run, ours and the peers' alike. A worker imports nothing else of this package."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["chunk_length", "chunk_sum", "classic_sum", "slow_length", "square"]
+__all__ = [
+    "adopt",
+    "chunk_length",
+    "chunk_sum",
+    "classic_sum",
+    "classic_use",
+    "count_md5",
+    "echo",
+    "identity",
+    "meet",
+    "modules",
+    "note",
+    "note_and_wait",
+    "rest",
+    "slow_length",
+    "spin",
+    "square",
+    "use",
+]
+
+
+def modules(ref: str) -> list[dict[str, str]]:
+    """The setting ``worker_modules`` that makes a function of this file the worker."""
+    return [{"WORKER_PATH": __file__, "WORKER_REF": ref}]
+
+
+# ---- streams
 
 
 def chunk_sum(rows: list[int]) -> int:
@@ -27,6 +55,53 @@ def classic_sum(toolbox: Any) -> bool:
     return True
 
 
+def echo(toolbox: Any) -> bool:
+    """One object there and back, without end."""
+    toolbox.mp_output_q.put(toolbox.mp_input_q.get())
+    return True
+
+
+def count_md5(words: Iterable[tuple[str, ...]]) -> int:
+    """How many words have a digest that begins with a zero."""
+    from hashlib import md5  # not above: it would cost every worker of every benchmark its start
+
+    count = 0
+    for word in words:
+        if not md5("".join(word).encode()).digest()[0]:
+            count += 1
+    return count
+
+
+def identity(chunk: Any) -> Any:
+    """The same as `echo` for pools."""
+    return chunk
+
+
+# ---- durations
+
+
+def rest(task: tuple[int, float]) -> tuple[int, float]:
+    """Sleep for so many seconds: (number of the task, what it took)."""
+    begin = time.perf_counter()
+    number, seconds = task
+    if seconds:
+        time.sleep(seconds)
+    return number, time.perf_counter() - begin
+
+
+def spin(task: tuple[int, float]) -> tuple[int, float]:
+    """Use so many seconds of CPU: (number of the task, what it took)."""
+    begin = time.perf_counter()
+    number, seconds = task
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return number, time.perf_counter() - begin
+
+
+# ---- memory
+
+
 def chunk_length(rows: list[bytes]) -> bytes:
     """Returns as much as it gets."""
     return b"".join(rows)
@@ -36,3 +111,55 @@ def slow_length(rows: list[bytes]) -> int:
     """Slower than any generator."""
     time.sleep(0.02 * len(rows))
     return sum(map(len, rows))
+
+
+# ---- broadcast
+
+
+def use(thing: Any) -> int:
+    """Add up an array; look up one in a thousand keys of a dict, each by a text that is made here.
+
+    More of them would measure something else: whoever looks at an object counts a reference to it, which in a forked
+    process copies the page that it lies on.
+    """
+    if isinstance(thing, dict):
+        return sum(len(thing[f"key {number}"]) for number in range(0, len(thing), 1000))
+    return int(thing.sum())
+
+
+def adopt(thing: Any, path: str) -> None:
+    """An initializer: use the object, and note the outcome."""
+    note(path, str(use(thing)))
+
+
+def classic_use(toolbox: Any) -> bool:
+    """The same for an object that was shared; then wait for the end."""
+    adopt(toolbox.thing, toolbox.note_folder)
+    toolbox.mp_input_q.get()
+    return False
+
+
+# ---- who is there?
+
+
+def note(path: str, text: str = "") -> None:
+    """Leave a note in a folder: one file for each process, whole as soon as it is seen."""
+    draft = f"{path}.{os.getpid()}"
+    with open(draft, "w", encoding="ascii") as file:
+        file.write(text)
+    os.replace(draft, os.path.join(path, str(os.getpid())))
+
+
+def note_and_wait(path: str, go: str) -> None:
+    """An initializer: leave a note, then hold the worker back until the file `go` is there."""
+    note(path)
+    while not os.path.exists(go):
+        time.sleep(0.0005)
+
+
+def meet(path: str, count: int) -> None:
+    """A task that is over when so many workers have one: afterwards all of them are up."""
+    note(path)
+    deadline = time.monotonic() + 5.0
+    while len(os.listdir(path)) < count and time.monotonic() < deadline:
+        time.sleep(0.001)

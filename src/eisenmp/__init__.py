@@ -9,10 +9,11 @@ A map of this folder, along the way of the data::
     queues.py     2 named bounded queues; exchange.py brings their entries and readers together
     dispatcher.py 3 the one event loop; tickets.py: leases out, answers in; messages.py: everything without a ticket
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
+    limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
-    wire.py       4 messages and their bytes;  payload.py  objects and their bytes
+    wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
     engines/        what starts workers and carries bytes: local, inline
-    worker/       5 inside a worker process: loop, loader, toolbox, queue proxies
+    worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
     results/      6 what became of every ticket
     display/      7 what is shown meanwhile; listen.py and snapshot.py are what it hears and sees
     spaces/         search spaces that are cut by slices, for manager and workers alike

@@ -29,6 +29,9 @@ class Worker:
     closing: list[tuple[int, Payload]] = field(default_factory=list)
     answered: int = 0
     call_failures: int = 0
+    done_enough: bool = False  # it has reached a limit
+    retiring: bool = False  # it was told to leave, so that a fresh process can take its place
+    measured: float = 0.0  # when its memory was looked at last
     watched: bool = False  # a timer looks at it when its oldest chunk is due (CHUNK_TIMEOUT)
     trouble: str = ""  # why we have killed it
 
@@ -79,6 +82,11 @@ class Crew:
         """The process has ended: forget it and ask the supervisor what to do."""
         del self.workers[worker.number]
         return self.supervisor.down(worker.slot, text, now, needed=needed, blamed=blamed)
+
+    def retired(self, worker: Worker, now: float) -> Restart | None:
+        """The process has left by agreement."""
+        del self.workers[worker.number]
+        return None if self.supervisor.stopping else self.supervisor.retire(worker.slot, now)
 
     def broadcast(self, message: list[Buffer]) -> None:
         """Send one message to every worker."""

@@ -228,7 +228,8 @@ class Dispatcher:
         self._job.kill()
 
     def _returned(self, worker: Worker, frame: Frame) -> None:
-        self._job.crew.supervisor.returned(worker.slot)
+        if not worker.retiring:
+            self._job.crew.supervisor.returned(worker.slot)
         self._job.exchange.put_back(self._job.ledger.returned(worker.number))
         self.tickets.flush_closing(worker)
 
@@ -240,10 +241,21 @@ class Dispatcher:
         blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing
-        decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
-        if isinstance(decision, Restart):
-            job.news(f"{worker.name} died with {end.text}; it is replaced")
+        if worker.retiring and end.code == 0:
+            decision = self._retired(worker)
+        else:
+            decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
+            if isinstance(decision, Restart):
+                job.news(f"{worker.name} died with {end.text}; it is replaced")
         self._decide(decision)
+
+    def _retired(self, worker: Worker) -> Restart | EndJob | None:
+        """It has left because it had done enough: the next one starts, if there is anything left to do."""
+        crew, exchange = self._job.crew, self._job.exchange
+        if exchange.feeding_over or exchange.all_drained():
+            crew.supervisor.returned(worker.slot)
+            return crew.gone(worker, "", self._job.clock(), needed=False, blamed=False)
+        return crew.retired(worker, self._job.clock())
 
     def _decide(self, decision: Restart | EndJob | None, cause: OSError | None = None) -> None:
         """Do what the supervisor says."""

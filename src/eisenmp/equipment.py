@@ -1,4 +1,4 @@
-"""What a new worker gets: its setup, shared objects, tools. Made once, sent to each process that starts."""
+"""What a new worker gets: its setup, shared objects, tools. Made once, for all processes to come."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import os
 import pickle
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.errors import PayloadError, SettingsError, WorkerStartError, nearest
-from eisenmp.payload import dumps
+from eisenmp.functions import FUNCTION, Function
+from eisenmp.parcel import Parcel, Place, SharedFile, pack
 from eisenmp.queues import QueueTable
 from eisenmp.settings import ModuleSpec, Settings
 from eisenmp.wire import Buffer, Kind, encode
 
-__all__ = ["Equipment"]
+__all__ = ["Common", "Equipment", "share_message"]
 
 _TOOLBOX_NAMES: Final = frozenset(
     (
@@ -28,7 +29,16 @@ _TOOLBOX_NAMES: Final = frozenset(
         *("PERF_CURRENT_ETA", "START_SEQUENCE_NUM", "WORKER_ID", "WORKER_NAME", "WORKER_PID", "Q_NAME_ID_LST"),
     )
 )
+_MOST_FILES: Final = 64  # large objects with a file of their own; a process may not have any number of files open
 _FILE_ENDINGS: Final = (".py", ".pyc", ".so", ".pyd")
+
+
+class Common(NamedTuple):
+    """Something that all workers get alike; see :meth:`eisenmp.engines.Engine.equip`."""
+
+    name: str
+    message: list[Buffer]
+    files: tuple[SharedFile, ...]
 
 
 class Equipment:
@@ -36,10 +46,9 @@ class Equipment:
 
     def __init__(self) -> None:
         self.tools: list[list[Buffer]] = []
-        self.function: dict[str, Any] | None = None  # of a short form, see functions.py
-        self._shares: dict[str, list[Buffer]] = {}
-        self._attributes: dict[str, list[Buffer]] = {}
-        self._plain: dict[str, Any] = {}
+        self._shares: dict[str, Common] = {}
+        self._attributes: set[str] = set()
+        self._base: Common | None = None
 
     def refuse_taken(self, name: str, what: str) -> None:
         """Raise SettingsError when `name` is an attribute of the toolbox already."""
@@ -47,60 +56,81 @@ class Equipment:
             raise SettingsError(f"{what} {name!r}: the toolbox has an attribute of that name already")
 
     def prepare(
-        self, settings: Settings, modules: list[ModuleSpec], custom: Mapping[str, Any], table: QueueTable
+        self,
+        settings: Settings,
+        modules: list[ModuleSpec],
+        custom: Mapping[str, Any],
+        table: QueueTable,
+        function: Function | None = None,
     ) -> None:
-        """Pickle what all workers get alike.
+        """Pickle what all workers get alike. `function`: of a short form, see functions.py.
 
         Raises:
             SettingsError: an attribute's name is taken, or its value cannot be pickled.
+            PayloadError: the function, or what goes with it, cannot be pickled.
             WorkerStartError: a worker module's file is not there.
         """
-        attributes: dict[str, list[Buffer]] = {}
+        attributes: dict[str, Parcel] = {}
         for name, value in custom.items():
             self._refuse(name, "the attribute", table)
             try:
-                attributes[name] = [bytes(piece) for piece in dumps(value)]
+                attributes[name] = self.pack(value, sum(len(parcel.files) for parcel in attributes.values()))
             except PayloadError as error:
                 raise SettingsError(f"the attribute {name!r} cannot go to the workers: {error}") from error
-        self._plain = {
+        if function is not None:
+            try:
+                attributes[FUNCTION] = self.pack(tuple(function), sum(len(p.files) for p in attributes.values()))
+            except PayloadError as error:
+                raise PayloadError(f"func, initializer or initargs: {error}") from error
+        common = {
             "sys_path": list(sys.path),
             "argv": list(sys.argv),
             "modules": [(_located(module.path), module.ref) for module in modules],
             "call": settings.WORKER_CALL,
             "settings": _resolved(settings),
-            "attributes": list(attributes.items()),
+            "attributes": [(name, parcel.place) for name, parcel in attributes.items()],
             "log_levels": _log_levels(),
         }
-        self._attributes = attributes
+        files = tuple(file for parcel in attributes.values() for file in parcel.files)
+        self._base = Common("", encode(Kind.SETUP, (pickle.dumps(common),)), files)
+        self._attributes = set(attributes)
 
-    def share(self, name: Any, obj: Any, table: QueueTable) -> list[Buffer]:
-        """Keep an object for the workers to come; return its message for those that are there."""
+    def refuse_share(self, name: Any, table: QueueTable) -> None:
+        """Raise SettingsError when no object can be shared under that name."""
         if not (isinstance(name, str) and name.isidentifier()) or keyword.iskeyword(name):
             raise SettingsError(f"share: {name!r} cannot be an attribute of the toolbox; allowed: a Python name")
         if name not in self._shares:
             self._refuse(name, "the shared object", table)
-        message = encode(Kind.SHARE, dumps((name, [bytes(piece) for piece in dumps(obj)])))
-        self._shares[name] = message
-        return message
+
+    def share(self, name: str, parcel: Parcel, table: QueueTable) -> Common:
+        """Keep an object for the workers to come."""
+        self.refuse_share(name, table)
+        self._shares[name] = Common(name, share_message(name, parcel.place), parcel.files)
+        return self._shares[name]
+
+    def pack(self, obj: Any, files: int = 0) -> Parcel:
+        """Pickle an object for all workers. `files`: how many are in use that are not known here yet."""
+        files += sum(len(item.files) for item in self.common())
+        return pack(obj, in_file=files < _MOST_FILES)
+
+    def common(self) -> list[Common]:
+        """What all workers get alike, in order."""
+        return [*([self._base] if self._base is not None else []), *self._shares.values()]
 
     def messages(self, slot: int, name: str, table: QueueTable) -> list[list[Buffer]]:
-        """The first messages for a new process in a slot: SETUP, the shared objects, the tools."""
-        shares = list(self._shares.values())
-        setup = {
-            **self._plain,
-            "function": self.function,
-            "slot": slot,
-            "name": name,
-            "queues": [queue.row for queue in table],
-            "shares": len(shares),
-            "tools": len(self.tools),
-        }
-        return [encode(Kind.SETUP, (pickle.dumps(setup),)), *shares, *self.tools]
+        """The first messages for one new process in a slot: the last part of SETUP, the tools."""
+        setup = {"slot": slot, "name": name, "queues": [queue.row for queue in table], "tools": len(self.tools)}
+        return [encode(Kind.SETUP, (pickle.dumps(setup),)), *self.tools]
 
     def _refuse(self, name: str, what: str, table: QueueTable) -> None:
         self.refuse_taken(name, what)
         if any(name == (queue.category or queue.short) for queue in table):
             raise SettingsError(f"{what} {name!r}: a queue or a category has that name already")
+
+
+def share_message(name: str, place: Place) -> list[Buffer]:
+    """The message that brings a shared object to a worker."""
+    return encode(Kind.SHARE, (pickle.dumps((name, place)),))
 
 
 def _resolved(settings: Settings) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Exchange:
                 if candidate.feeders_seen and (at := candidate.first_chunk()) is not None:
                     self._hand(candidate, getter, at)
                     return
-            if self._all_drained():
+            if self.all_drained():
                 getter.live = False
                 getter.deliver(self.table[0], None)
             else:
@@ -176,7 +176,7 @@ class Exchange:
             if getter.live:
                 getter.live = False
                 getter.deliver(queue, None)
-        if self.any_getters and self._all_drained():
+        if self.any_getters and self.all_drained():
             waiting, self.any_getters = self.any_getters, deque()
             for getter in waiting:
                 if getter.live:
@@ -250,7 +250,7 @@ class Exchange:
             queue.getters.popleft()
         return own, 0
 
-    def _all_drained(self) -> bool:
+    def all_drained(self) -> bool:
         """Whether plain workers have reached the end: no chunk is left anywhere, and none will come."""
         fed = [queue for queue in self.table if queue.feeders_seen]
         return all(self._no_more_chunks(queue) for queue in fed) and (bool(fed) or self.stopping)

@@ -14,13 +14,16 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
-from eisenmp.payload import Payload, dumps, dumps_plain, nbytes
+from eisenmp.payload import Payload, are_constant, dumps, dumps_plain, nbytes
 from eisenmp.sources import Source
 
 __all__ = ["Cut", "Feeder", "Sink"]
 
 _CHUNK_BYTES: Final = 4 << 20  # a chunk of default size is cut short at about this; NUM_ROWS given is kept to
 _CUT_SECONDS: Final = 0.001  # reading and pickling one batch may take about this long
+_SHORT: Final = 32  # items: in shorter chunks, all of them are looked at
+_TRUST: Final = 8  # chunks of constant items, before several are read together
+_FOREVER: Final = 1 << 60
 _AUTO_SECONDS: Final = 0.005  # reading a chunk of automatic size may take this long; then it is what there is
 
 
@@ -96,8 +99,9 @@ class Feeder:
         self._clock = clock
         self._exact = True
         self._step = 1  # items taken at a time; grows to `rows` when they turn out small
-        self._batch = 1  # chunks that can be cut within _CUT_SECONDS
-        self._foreign = False  # its items do not share a pickle
+        self._constant = 0  # chunks so far of nothing but items that cannot change
+        self._pieces: list[bytes] = []  # chunks of a batch, pickled one by one
+        self._piece_items = 0
         self._trouble: BaseException | None = None
         self._sink: Sink
         self._gone = 0  # items that hurry() has shipped
@@ -119,9 +123,11 @@ class Feeder:
     @property
     def ripe(self) -> bool:
         """Chunks that are complete wait for the rest of their batch, and nobody ships them yet."""
-        return self.cutting and self._source.count() >= self._least() and not self._shipping.locked()
+        has_some = bool(self._pieces) or self._source.count() >= self._least()
+        return self.cutting and has_some and not self._shipping.locked()
 
     def _least(self) -> int:
+        """Items that can go as a chunk."""
         return 1 if self.auto else self.rows
 
     def hurry(self) -> None:
@@ -129,6 +135,7 @@ class Feeder:
         if not self._shipping.acquire(blocking=False):
             return  # somebody is at it
         try:
+            self._ship_pieces()
             part = self._source.part(self._least())
             self._gone += len(part)
             if len(part):
@@ -151,58 +158,84 @@ class Feeder:
 
     def _feed(self) -> BaseException | None:
         """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""
-        while most := self._sink.wait_for_room(self):
+        while chunks := self._sink.wait_for_room(self):
             made = self.made
-            begun = self._clock()
-            chunks = min(most, self._batch)
-            error = self._cut(chunks)
-            with self._shipping:
-                rows = self._source.rest()
-                wanted = not len(rows) or self._ship(rows)
+            wanted, error = self._cut_apart(chunks) if self._is_apart(chunks) else self._cut_together(chunks)
             error = error or self._trouble
             if not wanted or error is not None or self.made == made:
                 return error
-            self._adapt(chunks, self._clock() - begun)
         return None
 
-    def _adapt(self, chunks: int, seconds: float) -> None:
-        """A batch must not hold its first chunk back for long while the others are still made."""
-        if seconds > _CUT_SECONDS:
-            self._batch = max(1, chunks // 2)
-        elif chunks == self._batch and seconds < _CUT_SECONDS / 3:
-            self._batch = 2 * chunks
+    def _is_apart(self, chunks: int) -> bool:
+        """Whether each chunk is pickled before the next one is read.
 
-    def _cut(self, chunks: int) -> BaseException | None:
-        """Take the items of so many chunks; return what the iterable raised meanwhile."""
+        An iterator may fill the same list or array anew for each item, so a chunk is what it was when it was read. Only
+        numbers, texts and the like cannot change; to see that all items are such costs as much as pickling a chunk, but
+        for short ones.
+        """
+        together = not self._source.own_pickle or (self.rows < _SHORT and self._constant >= _TRUST)
+        return chunks > 1 and not together
+
+    def _cut_together(self, chunks: int) -> tuple[bool, BaseException | None]:
+        """Read so many chunks, then pickle them: (whether more is wanted, what the iterable raised)."""
         if chunks > 1:
             self._sink.begins_batch(self)
+        error = self._read(chunks)
+        self.cutting = False
+        with self._shipping:
+            rows = self._source.rest()
+            return not len(rows) or self._ship(rows), error
+
+    def _cut_apart(self, chunks: int) -> tuple[bool, BaseException | None]:
+        """Read and pickle so many chunks, one after the other."""
+        begun = self._clock()
+        error: BaseException | None = None
+        while chunks and error is None:
+            made = self.made
+            error = self._read(1)
+            with self._shipping:
+                rows = self._source.rest()
+                if len(rows) and not self._add_apart(rows):
+                    return False, error
+            chunks -= 1
+            if self.made == made or self._clock() - begun > _CUT_SECONDS:
+                break
+            if not self.cutting:
+                self._sink.begins_batch(self)
+        self.cutting = False
+        with self._shipping:
+            return self._ship_pieces(), error
+
+    # ---- reading
+
+    def _read(self, chunks: int) -> BaseException | None:
+        """Take the items of so many chunks; return what the iterable raised meanwhile."""
         try:
             if self.auto:
-                self._read_quickly(self.rows)
+                self._read_quickly(1, self.rows, _AUTO_SECONDS)
             elif self._exact:
-                self._source.read(chunks * self.rows)
+                self._read_quickly(self.rows, chunks, _CUT_SECONDS)
             else:
-                while chunks and self._read_chunk():
+                end = self._clock() + _CUT_SECONDS
+                while chunks and self._read_chunk() and self._clock() < end:
                     chunks -= 1
         except BaseException as raised:
             return raised
-        finally:
-            self.cutting = False
         return None
 
-    def _read_quickly(self, most: int) -> None:
-        """Take that many items, or as many as are to be had at once: none waits for long for those after it."""
-        end = self._clock() + _AUTO_SECONDS
-        taken, step = 0, 1
-        while taken < most:
+    def _read_quickly(self, rows: int, times: int, seconds: float) -> None:
+        """Take so many times `rows` items, or what is to be had at once: none waits for long for those after it."""
+        end = self._clock() + seconds
+        step = 1
+        while times > 0:
+            step = min(step, times)
             before = self._gone + self._source.count()
-            self._source.read(min(step, most - taken))
-            count = self._gone + self._source.count() - before
-            if count < step or self._clock() >= end:
+            self._source.read(step * rows)
+            times -= step
+            if self._gone + self._source.count() - before < step * rows or self._clock() >= end:
                 return
-            if not taken:
+            if times and not self.cutting:
                 self._sink.begins_batch(self)
-            taken += count
             step *= 2
 
     def _read_chunk(self) -> bool:
@@ -228,21 +261,23 @@ class Feeder:
     # ---- pickling
 
     def _ship(self, rows: Any) -> bool:
-        """Pickle what was read and put it. False: feed no more."""
+        """Pickle what was read together, and put it. False: feed no more."""
         count = len(rows)
-        self.made += count
         if count <= self.rows:
+            self._note_kind(rows)
+            self.made += count
             return self._ship_one(rows)
+        self._note_kind(rows)
         payload = self._pickle_together(rows)
         if payload is not None:
+            self.made += count
             return self._add(count, payload, Cut(-(-count // self.rows), self.rows))
-        self._foreign = True
-        return self._ship_apart([rows[at : at + self.rows] for at in range(0, count, self.rows)])
+        chunks = [rows[at : at + self.rows] for at in range(0, count, self.rows)]
+        added = [self._add_apart(chunk) for chunk in chunks]
+        return self._ship_pieces() and all(added)
 
     def _pickle_together(self, rows: Any) -> Payload | None:
         """The items of several chunks in one pickle, where none of them can spoil it for the others."""
-        if self._foreign:
-            return None
         if self._source.own_pickle:
             body = dumps_plain(rows)
             return None if body is None else (body,)
@@ -251,25 +286,32 @@ class Feeder:
         except PayloadError:
             return None
 
-    def _ship_apart(self, chunks: list[Any]) -> bool:
-        """A pickle each. What cannot be pickled, or has buffers of its own, goes alone."""
-        pieces: list[bytes] = []
-        items = 0
-        for rows in chunks:
-            try:
-                payload = dumps(rows)
-            except PayloadError:
-                payload = ()
-            if len(payload) == 1:
-                pieces.append(bytes(payload[0]))
-                items += len(rows)
-                continue
-            if not (self._ship_pieces(items, pieces) and self._ship_one(rows)):
-                return False
-            pieces, items = [], 0
-        return self._ship_pieces(items, pieces)
+    def _note_kind(self, rows: Any) -> None:
+        """Whether what is read can change afterwards."""
+        if self.rows < _SHORT and self._source.own_pickle:
+            self._constant = self._constant + 1 if are_constant(rows) else -_FOREVER
 
-    def _ship_pieces(self, items: int, pieces: list[bytes]) -> bool:
+    def _add_apart(self, rows: Any) -> bool:
+        """One more chunk of a batch in which each has its own pickle. False: feed no more.
+
+        What cannot be pickled, or has buffers of its own, goes alone.
+        """
+        self._note_kind(rows)
+        self.made += len(rows)
+        try:
+            payload = dumps(rows)
+        except PayloadError:
+            payload = ()
+        if len(payload) == 1 and isinstance(payload[0], bytes):
+            self._pieces.append(payload[0])
+            self._piece_items += len(rows)
+            return True
+        return self._ship_pieces() and self._ship_one(rows)
+
+    def _ship_pieces(self) -> bool:
+        """Put the chunks that were pickled one by one."""
+        pieces, self._pieces = self._pieces, []
+        items, self._piece_items = self._piece_items, 0
         return not pieces or self._add(items, dumps(pieces), Cut(len(pieces), self.rows, nested=True))
 
     def _ship_one(self, rows: Any) -> bool:

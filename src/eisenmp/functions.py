@@ -3,48 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from eisenmp.errors import PayloadError, SettingsError
-from eisenmp.payload import dumps, loads
+from eisenmp.errors import SettingsError
 
-__all__ = ["pack_function", "unpack_function"]
+__all__ = ["FUNCTION", "Function", "begin", "check_function"]
+
+FUNCTION: Final = "_function"  # under this name it travels, among the attributes of the toolbox
 
 
-def pack_function(
-    func: Callable[[Any], Any], initializer: Callable[..., Any] | None, initargs: Any, retries: int | None
-) -> dict[str, Any]:
-    """What the workers get, as plain data.
+class Function(NamedTuple):
+    """What a short form was given.
 
-    Args:
+    Attributes:
         func: of one argument.
         initializer: called in each worker first; None: nothing is.
-        initargs: its arguments.
+        initargs: its arguments. Large ones lie in memory once for all workers.
         retries: how often an item that raised is tried again at once; None: an error is the chunk's.
+    """
+
+    func: Callable[[Any], Any]
+    initializer: Callable[..., Any] | None
+    initargs: tuple[Any, ...]
+    retries: int | None
+
+
+def check_function(func: Any, initializer: Any, initargs: Any, retries: int | None) -> Function:
+    """The same, validated.
 
     Raises:
-        SettingsError: something cannot be called.
-        PayloadError: something cannot be pickled.
+        SettingsError: something cannot be called, or is no tuple of arguments.
     """
     if not callable(func):
         raise SettingsError(f"func={func!r} cannot be called; allowed: a function of one argument")
     if initializer is not None and not callable(initializer):
         raise SettingsError(f"initializer={initializer!r} cannot be called; allowed: a function, or None")
     try:
-        initargs = tuple(initargs)
+        return Function(func, initializer, tuple(initargs), retries)
     except TypeError:
         raise SettingsError(f"initargs={initargs!r} does not fit; allowed: a tuple of arguments") from None
-    try:
-        whole = dumps((func, initializer, initargs))
-    except PayloadError as error:
-        raise PayloadError(f"func, initializer or initargs: {error}") from error
-    return {"payload": [bytes(piece) for piece in whole], "retries": retries}
 
 
-def unpack_function(packed: dict[str, Any]) -> Callable[[Any], Any]:
-    """The function, in a worker, after the initializer was called. Raises whatever that raises."""
-    func, initializer, initargs = loads(packed["payload"])
-    if initializer is not None:
-        initializer(*initargs)
-    made: Callable[[Any], Any] = func
-    return made
+def begin(function: Function) -> Callable[[Any], Any]:
+    """In a worker: call the initializer, return the function. Raises whatever the initializer raises."""
+    if function.initializer is not None:
+        function.initializer(*function.initargs)
+    return function.func

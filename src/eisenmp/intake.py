@@ -28,17 +28,22 @@ class Intake:
             queue = job.table[feeder.queue]
             if not self._await(queue, lambda: self._has_room(queue)):
                 return 0
-            if feeder.auto:
-                rows = self._rows.setdefault(queue.number, AutoRows())
-                feeder.rows = rows.next(job.item_paces.get(queue.number), feeder.item_bytes)
-                return 1
-            if queue.maxsize:  # its bound counts chunks, and what somebody puts there comes between them
-                return 1
-            pace = job.paces.get(queue.number)
-            wanted = pace.batch(feeder.chunk_bytes) if pace is not None else 1
-            window = job.window(queue)
-            most = window.batch(wanted, job.results.unread_by(queue.number), feeder.chunk_bytes)
-            return max(1, min(most, window.size - job.fill(queue)))
+            return self._size_up(feeder, queue)
+
+    def _size_up(self, feeder: Feeder, queue: NamedQueue) -> int:
+        """How many chunks the feeder may cut at once; of automatic size, how large the next one is."""
+        job = self._job
+        if feeder.auto:
+            rows = self._rows.setdefault(queue.number, AutoRows())
+            feeder.rows = rows.next(job.item_paces.get(queue.number), feeder.item_bytes)
+            return 1
+        if queue.maxsize:  # its bound counts chunks, and what somebody puts there comes between them
+            return 1
+        pace = job.paces.get(queue.number)
+        wanted = pace.batch(feeder.chunk_bytes) if pace is not None else 1
+        window = job.window(queue)
+        most = window.batch(wanted, job.results.unread_by(queue.number), feeder.chunk_bytes)
+        return max(1, min(most, window.size - job.fill(queue)))
 
     def begins_batch(self, feeder: Feeder) -> None:
         with self._job.lock:

@@ -208,7 +208,8 @@ class Ledger:
         """The worker gets to what was handed out ahead to it, or tells which ticket of a batch it is at."""
         chunk = self._part(worker, queue, serial, tickets)
         if chunk is not None and chunk.begun:
-            chunk.sure = tickets == 1
+            if not chunk.sure:
+                chunk.sure, chunk.since = tickets == 1, now
         elif chunk is not None:
             self.tracks[queue].ahead -= chunk.waiting
             chunk.begin(now)

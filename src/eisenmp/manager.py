@@ -14,10 +14,11 @@ from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import LineDisplay, print_results
 from eisenmp.engines import make_engine
 from eisenmp.engines.base import ProcessHandle
-from eisenmp.equipment import Equipment
+from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
+from eisenmp.functions import Function
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
 from eisenmp.job import Job
@@ -169,13 +170,12 @@ class Mp:
         known: Settings,
         modules: list[ModuleSpec],
         custom: Mapping[str, Any],
-        function: dict[str, Any] | None = None,
+        function: Function | None = None,
     ) -> None:
         """`start`, with settings that are validated already. `function`: instead of modules, see functions.py."""
         if self._job is not None:
             raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
-        self._equipment.prepare(known, modules, custom, self._exchange.table)
-        self._equipment.function = function
+        self._equipment.prepare(known, modules, custom, self._exchange.table, function)
         self._display = LineDisplay(progress=known.INFO_ENABLE)
         job = self._make_job(known, self._display)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
@@ -205,6 +205,8 @@ class Mp:
                 clock=time.monotonic,
             )
             results.on_read = job.read
+            for common in self._equipment.common():
+                job.engine.equip(*common)
             self._job = job
             return job
 
@@ -275,7 +277,11 @@ class Mp:
         return handle  # type: ignore[no-any-return]
 
     def share(self, name: str, obj: Any) -> None:
-        """Make `obj` ``toolbox.<name>`` in every worker. It is pickled once and sent once to each process.
+        """Make `obj` ``toolbox.<name>`` in every worker.
+
+        It is pickled once. A large one is laid down once, in a file without a name that all processes map; what a
+        worker writes to an array there is its own. With ``START_METHOD='forkserver'`` what is shared before the start
+        is also unpickled once, and the workers are copies.
 
         What is shared after the start arrives ahead of all chunks that are handed out from then on.
 
@@ -284,9 +290,13 @@ class Mp:
             PayloadError: the object cannot be pickled.
         """
         with self._lock:
-            message = self._equipment.share(name, obj, self._exchange.table)
-            if self._job is not None:
-                self._job.crew.broadcast(message)
+            self._equipment.refuse_share(name, self._exchange.table)
+        parcel = self._equipment.pack(obj)  # without the lock: it may take its time
+        with self._lock:
+            common = self._equipment.share(name, parcel, self._exchange.table)
+            if self._job is not None and not self._job.ended.is_set():
+                self._job.engine.equip(*common)
+                self._job.crew.broadcast(share_message(name, parcel.pieces()))
 
     def _put_tool(self, obj: Any) -> bool:
         payload = dumps(obj)

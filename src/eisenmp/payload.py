@@ -10,17 +10,19 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
-from eisenmp.wire import MOST_BUFFERS, Buffer
+from eisenmp.wire import LARGE, MOST_BUFFERS, Buffer, Pieces
 
 __all__ = [
+    "CONSTANT",
     "FILE_MODULES",
     "ItemError",
     "Payload",
+    "are_constant",
     "dumps",
     "dumps_error",
     "dumps_plain",
@@ -30,11 +32,15 @@ __all__ = [
     "opened",
 ]
 
-Payload = tuple[Buffer, ...]
+Payload = tuple[Buffer | Pieces, ...]  # Pieces only as the body
 
 FILE_MODULES: Final = "_eisenmp_file_"  # prefix of the module names given to worker files, see worker/loader.py
+CONSTANT: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})  # what nobody can change
 _OUT_OF_BAND: Final = 4 << 10  # bytes from which a buffer travels by itself
-_ONE_SIDED: Final = (b"__main__", FILE_MODULES.encode())
+_LOOK: Final = 8  # so many objects of a list, and so many fields of each, are looked at for their size
+_COPIED: Final = (bytes, str, bytearray)
+_MAIN: Final = b"__main__"
+_FILE: Final = FILE_MODULES.encode()
 
 
 def dumps(obj: Any) -> Payload:
@@ -44,24 +50,66 @@ def dumps(obj: Any) -> Payload:
         PayloadError: neither pickle nor cloudpickle can; the text says why.
     """
     buffers: list[Buffer] = []
+    body: bytes | Pieces
     try:
-        body = pickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
+        if _has_large(obj):
+            body = _dumps_in_pieces(obj, buffers)
+            one_sided = any(_names_one_side(piece) for piece in body.pieces if len(piece) < LARGE)
+        else:
+            body = pickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
+            one_sided = _names_one_side(body)
     except Exception:
         return _dumps_by_value(obj)
-    for mark in _ONE_SIDED:
-        if mark in body:
-            return _dumps_by_value(obj)
-    return (body, *buffers)
+    return _dumps_by_value(obj) if one_sided else (body, *buffers)
+
+
+def _names_one_side(pickled: bytes) -> bool:
+    """Whether something in there may be named by a module that the other side does not have."""
+    return _MAIN in pickled or _FILE in pickled
+
+
+def _has_large(obj: Any) -> bool:
+    """Whether there is something large on top of the object that pickle would copy. Only looks, must be quick."""
+    if type(obj) not in (list, tuple):
+        return type(obj) in _COPIED and len(obj) >= LARGE
+    for item in obj[:_LOOK]:
+        kind = type(item)
+        if kind in _COPIED:
+            if len(item) >= LARGE:
+                return True
+        elif kind is tuple or kind is list:
+            for part in item[:_LOOK]:
+                if type(part) in _COPIED and len(part) >= LARGE:
+                    return True
+    return False
+
+
+class _Sink(list[Any]):
+    """What a pickler writes to: large ``bytes`` come as the object itself."""
+
+    @property
+    def write(self) -> Callable[[Any], None]:
+        return self.append
+
+
+def _dumps_in_pieces(obj: Any, buffers: list[Buffer]) -> Pieces:
+    sink = _Sink()
+    pickle.Pickler(sink, 5, buffer_callback=_sieve(buffers)).dump(obj)
+    return Pieces([piece if type(piece) is bytes else bytes(piece) for piece in sink])
 
 
 def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
-    """A buffer callback: keeps large buffers apart, and small ones, which are not worth it, in the pickle."""
+    """A buffer callback: keeps large buffers apart, and small ones, which are not worth it, in the pickle.
+
+    What is kept apart is copied, unless nobody can change it: a payload may wait long before it is sent, and be sent
+    again, while its owner fills the same array anew.
+    """
 
     def in_band(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < _OUT_OF_BAND or len(large) >= MOST_BUFFERS:
             return True
-        large.append(raw)
+        large.append(raw if _is_constant(raw) else _copy(raw))
         return False
 
     return in_band
@@ -92,6 +140,30 @@ def dumps_plain(obj: Any) -> bytes | None:
     return None if pickler.foreign else file.getvalue()
 
 
+def _copy(raw: memoryview) -> Buffer:
+    if raw.nbytes < LARGE:
+        return bytearray(raw)
+    from eisenmp.ring import shelf
+
+    return shelf("payloads").copy(raw)
+
+
+def _is_constant(raw: memoryview) -> bool:
+    """Whether the memory is that of a ``bytes`` object. Read-only alone does not say so: the owner may still write."""
+    owner: Any = raw.obj
+    while type(owner).__name__ == "ndarray":
+        owner = owner.base  # an array that is a view tells of what
+    return type(owner) is bytes
+
+
+def are_constant(items: Sequence[Any]) -> bool:
+    """Whether none of them can change: numbers, texts, bytes, tuples of those."""
+    kinds = set(map(type, items))
+    if kinds == {tuple}:
+        kinds = set(map(type, chain.from_iterable(items)))
+    return kinds <= CONSTANT
+
+
 def _dumps_by_value(obj: Any) -> Payload:
     import cloudpickle  # only where it is needed: 10 ms of start-up otherwise
 
@@ -106,29 +178,32 @@ def _dumps_by_value(obj: Any) -> Payload:
     return (body, *buffers)
 
 
-def loads(payload: Sequence[Buffer]) -> Any:
+def loads(payload: Sequence[Buffer | Pieces]) -> Any:
     """Rebuild the object. Arrays in out-of-band buffers lie in the message's own memory and may be written to.
 
     Raises whatever unpickling raises: the caller knows which ticket it was.
     """
-    return pickle.loads(payload[0], buffers=payload[1:])
+    body = payload[0]
+    if type(body) is Pieces:
+        body = bytes(body)
+    return pickle.loads(body, buffers=payload[1:])  # type: ignore[arg-type]  # nothing lies in pieces now
 
 
-def opened(body: Buffer) -> Any:
+def opened(body: Buffer | Pieces) -> Any:
     """Unpickle what our own side of a worker has sent about itself.
 
     Raises:
         ProtocolError: whatever unpickling raises, which may be anything.
     """
     try:
-        return pickle.loads(body)
+        return pickle.loads(body)  # type: ignore[arg-type]  # what has come lies in one piece
     except Exception as error:
         raise ProtocolError(f"a message that cannot be opened: {type(error).__name__}: {error}") from error
 
 
-def nbytes(payload: Sequence[Buffer]) -> int:
+def nbytes(payload: Sequence[Buffer | Pieces]) -> int:
     """Bytes of a payload in all."""
-    return sum([memoryview(p).nbytes for p in payload])
+    return sum(map(len, payload))
 
 
 def dumps_error(error: BaseException, text: str | None = None) -> Payload:
@@ -137,7 +212,10 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
     The exception is tried there and back here, where a failure harms nobody: a class whose ``__init__`` takes other
     arguments than ``args`` unpickles with a TypeError on the other side. What does not survive travels as text.
     """
-    text = text if text is not None else "".join(traceback.format_exception(error))
+    if text is None:
+        import traceback  # start-up time that a worker in good order need not spend
+
+        text = "".join(traceback.format_exception(error))
     try:
         whole = dumps(error)
         if type(loads(whole)) is type(error):
@@ -147,7 +225,7 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
     return dumps((_name(error), _say(error), text, None))
 
 
-def loads_error(payload: Sequence[Buffer]) -> BaseException:
+def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
     """The exception with the remote traceback as its cause; a RemoteError where the exception itself cannot be made."""
     name, message, text, whole = opened(payload[0])
     cause = RemoteTraceback(text)

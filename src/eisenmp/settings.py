@@ -19,8 +19,6 @@ ALIASES: Final = {"PROCS_MAX": "NUM_PROCS", "ROWS_MAX": "NUM_ROWS"}  # names of 
 LATER: Final = {
     "JOB": "the job file",
     "DASHBOARD": "the live page",
-    "MAX_WORKER_MEMORY": "the memory limit",
-    "MAX_CHUNKS_PER_WORKER": "the limit of chunks",
 }
 
 
@@ -48,6 +46,8 @@ class Settings:
     RETRIES: int = 0
     CRASH_RETRIES: int = 2
     CHUNK_TIMEOUT: float | None = None  # none
+    MAX_WORKER_MEMORY: int | None = None  # none
+    MAX_CHUNKS_PER_WORKER: int | None = None  # none
     BUFFER_CHUNKS: int | None = None  # 4 a worker
     BUFFER_BYTES: int | None = None  # 256 MiB
     INFO_ENABLE: bool = False
@@ -142,6 +142,8 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "RETRIES": _whole(0, False),
     "CRASH_RETRIES": _whole(0, False),
     "CHUNK_TIMEOUT": _SECONDS,
+    "MAX_WORKER_MEMORY": _whole(1, True),
+    "MAX_CHUNKS_PER_WORKER": _whole(1, True),
     "BUFFER_CHUNKS": _whole(1, True),
     "BUFFER_BYTES": _whole(1, True),
     "INFO_ENABLE": _FLAG,

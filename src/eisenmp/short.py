@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
-from eisenmp.functions import pack_function
+from eisenmp.functions import check_function
+from eisenmp.leave import shorten_traceback
 from eisenmp.manager import Mp
 from eisenmp.payload import ItemError
 from eisenmp.results import Form, Outcome, Record
@@ -93,6 +94,10 @@ class _Course(Generic[R]):
             self.emp.join()
         except GeneratorExit:  # somebody has left his loop
             self._abandon()
+            raise
+        except KeyboardInterrupt as interrupt:
+            self.close()
+            shorten_traceback(interrupt, f"eisenmp: the job was ended; {self.emp.results.summary()}")
             raise
         except BaseException:
             self.close()
@@ -204,6 +209,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
     on_error: OnError = "raise",
     initializer: Callable[..., Any] | None = None,
     initargs: Iterable[Any] = (),
+    maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
     progress: bool = False,
@@ -230,6 +236,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
             exception in its place. The other items have their results in any case.
         initializer: called in each worker before its first chunk.
         initargs: its arguments.
+        maxtasksperchild: chunks after which a worker is replaced by a fresh process; None: never.
         start_method: ``'spawn'``, ``'forkserver'``, ``'fork'``.
         engine: ``'local'``; ``'inline'``: threads of this process, for debugging.
         progress: a line on the terminal.
@@ -256,6 +263,7 @@ def imap_chunks(  # noqa: PLR0913  # see imap
     on_error: OnError = "raise",
     initializer: Callable[..., Any] | None = None,
     initargs: Iterable[Any] = (),
+    maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
     progress: bool = False,
@@ -274,6 +282,7 @@ _NAMES: Final = {  # our settings and what they are called here
     "BUFFER_CHUNKS": "buffersize",
     "CHUNK_TIMEOUT": "timeout",
     "RETRIES": "retries",
+    "MAX_CHUNKS_PER_WORKER": "maxtasksperchild",
     "CRASH_RETRIES": "crash_retries",
     "START_METHOD": "start_method",
     "ENGINE": "engine",
@@ -296,7 +305,7 @@ def _begin(
     kind = type(iterable)
     if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
         raise SettingsError(f"iterable={iterable!r} cannot be iterated; allowed: a generator, a list, a range, …")
-    function = pack_function(
+    function = check_function(
         func, options["initializer"], options["initargs"], retries=given["RETRIES"] if per_item else None
     )
     settings = Settings(WORKER_CALL="item" if per_item else "chunk", ON_ERROR="skip", **given)

@@ -47,7 +47,7 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
             WorkerView(
                 slot=slot.number,
                 name=f"Process-{slot.number + 1}",
-                pid=handle.pid if handle is not None else 0,
+                pid=(handle.known_pid if handle is not None else None) or 0,
                 phase=slot.phase,
                 holding=tuple(f"{job.table[chunk.queue].name}_TID_{chunk.serial}" for chunk in held),
                 oldest_seconds=max((now - chunk.since for chunk in held if chunk.begun), default=0.0),

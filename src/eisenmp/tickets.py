@@ -11,6 +11,7 @@ from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
 from eisenmp.feeder import Feeder
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
+from eisenmp.limits import Limits
 from eisenmp.payload import loads, loads_error
 from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
@@ -30,6 +31,7 @@ class TicketDesk:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._named: set[int] = set()
+        self._limits = Limits(job.settings, job.clock)
         self._answered = False  # by stop_job
         self._short: dict[tuple[int, int], tuple[Worker, NamedQueue]] = {}  # workers that may get more ahead
         self._looking = False  # at feeders that read a batch while somebody waits
@@ -41,14 +43,6 @@ class TicketDesk:
         """A worker asks for the next entry of a queue, or of any queue that is fed."""
         job, request = self._job, frame.serial
 
-        def deliver(queue: NamedQueue, entry: Message | Chunk | None) -> None:
-            if entry is None:
-                job.engine.send(worker.number, encode(Kind.END, queue=queue.number, serial=request))
-            elif isinstance(entry, Chunk):
-                self._lease(worker, entry, request)
-            else:
-                job.engine.send(worker.number, encode(Kind.MESSAGE, entry.payload, queue=queue.number, serial=request))
-
         def too_late() -> None:
             job.exchange.withdraw(queue, getter)
             job.engine.send(worker.number, encode(Kind.EMPTY, serial=request))
@@ -57,7 +51,14 @@ class TicketDesk:
         if job.ledger.has_ahead(worker.number, queue.number if queue else None):
             job.engine.send(worker.number, encode(Kind.AHEAD, serial=request))
             return
-        getter = Getter(worker.number, deliver, lambda queue: self._allowance(worker, queue))
+        if self._done_enough(worker):
+            self._deliver(worker, request, queue or job.table[0], None)
+            return
+        getter = Getter(
+            worker.number,
+            lambda queue, entry: self._deliver(worker, request, queue, entry),
+            lambda queue: self._allowance(worker, queue),
+        )
         job.exchange.get(queue, getter)
         if not getter.live:
             if queue is not None and queue.number in worker.histories:
@@ -69,10 +70,32 @@ class TicketDesk:
         elif self._is_unfed(queue):
             job.exchange.at(job.clock() + _NAME_AFTER, getter, lambda: self._name_waiting(worker, queue))
 
+    def _deliver(self, worker: Worker, request: int, queue: NamedQueue, entry: Message | Chunk | None) -> None:
+        """Answer a request with an entry of the queue; None: with the end of its stream."""
+        if isinstance(entry, Chunk):
+            self._lease(worker, entry, request)
+            return
+        kind, payload = (Kind.END, ()) if entry is None else (Kind.MESSAGE, entry.payload)
+        self._job.engine.send(worker.number, encode(kind, payload, queue=queue.number, serial=request))
+
     def _allowance(self, worker: Worker, queue: NamedQueue) -> int:
         """Chunks of the queue that the worker may have in hand."""
         history = worker.histories.get(queue.number)
-        return 1 if history is None else history.allowance(queue.fill, self._job.settings.procs)
+        if history is None:
+            return 1
+        first = queue.entries[0] if queue.entries else None
+        size = first.nbytes // first.tickets if isinstance(first, Chunk) else 0
+        most = history.allowance(queue.fill, self._job.settings.procs, size)
+        return self._limits.left(worker, self._job.ledger.in_hand(worker.number, queue.number)[0], most)
+
+    def _done_enough(self, worker: Worker) -> bool:
+        """Whether the worker is to leave, for a fresh process in its place. Only between chunks."""
+        if not worker.retiring and self._reached(worker):
+            worker.retiring = not self._job.ledger.held.get(worker.number)
+        return worker.retiring
+
+    def _reached(self, worker: Worker) -> bool:
+        return self._limits.reached(worker, self._job.crew.handles[worker.slot])
 
     def _batch_begins(self) -> None:
         if self._look_soon():
@@ -138,14 +161,18 @@ class TicketDesk:
                 continue
             allowance = self._allowance(worker, queue)
             holds, busy = job.ledger.in_hand(worker.number, queue.number)
-            if not busy:
-                continue  # its request is on the way, and is served first
+            if not busy or self._reached(worker):
+                continue  # its request is on the way, and is served first; or it gets no more
             if queue.maxsize:  # what lies ahead in workers counts as queued
                 allowance = min(allowance, 1 + queue.maxsize - job.ledger.track(queue.number).ahead)
             more = allowance - holds
-            least = job.paces[queue.number].batch(0)  # less than that is not worth cutting a batch for
-            while more > 0 and (chunk := job.exchange.next_chunk(queue, max(more, least))) is not None:
+            least = job.paces[queue.number].batch(0)  # less than a message's worth is not worth cutting a batch for
+            while more > 0:
+                chunk = job.exchange.next_chunk(queue, self._limits.left(worker, holds, max(more, least)))
+                if chunk is None:
+                    break
                 more -= chunk.tickets
+                holds += chunk.tickets
                 self._lease(worker, chunk, 0)
 
     def _name_waiting(self, worker: Worker, queue: NamedQueue | None) -> None:

@@ -7,6 +7,9 @@ A message is a fixed header of 44 bytes, the lengths of its out-of-band buffers 
 
 Messages about tickets speak of `tickets` of them in a row, from `serial` on; other kinds leave the three at 0.
 
+With the flag PLACED, one offset (8 bytes) for the body and for each buffer follows the lengths: where in the shared
+memory of the two sides it lies (ring.py), or INLINE, when it follows in the message as usual.
+
 The header always decodes without opening the payload: the manager passes the body on as it came and sends the very
 same bytes again when a worker dies. What `queue`, `serial` and `number` mean is said beside each kind below. Neither
 side ever unpickles anything to find out where a message ends or what it is.
@@ -15,7 +18,7 @@ side ever unpickles anything to find out where a message ends or what it is.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from eisenmp.errors import ProtocolError
@@ -25,6 +28,7 @@ __all__ = [
     "FOREVER",
     "HAS_VALUE",
     "HEAD_BYTES",
+    "LARGE",
     "LISTED",
     "MOST_BUFFERS",
     "PICKLED",
@@ -33,7 +37,9 @@ __all__ = [
     "Decoder",
     "Frame",
     "Kind",
+    "Pieces",
     "encode",
+    "place",
     "read_head",
 ]
 
@@ -60,7 +66,9 @@ class Kind:
     TOOL: Final = 10  # body: an object put into mp_tools_q
     QUEUE: Final = 11  # body: pickled row of the queue table, for a queue made after the start
     AHEAD: Final = 12  # serial = request: take what was handed out ahead, it has arrived before this
-    LAST_TO_WORKER: Final = 12
+    RING: Final = 13  # a descriptor comes along with it: shared memory for large pieces, see ring.py
+    FREE: Final = 14  # body: offsets of slots in the worker's half that are no longer needed
+    LAST_TO_WORKER: Final = 14
 
     UP: Final = 64  # modules are loaded, the first call comes next; number = seconds since the process began
     START_ERROR: Final = 65  # body: pickled (what is wrong and where, traceback)
@@ -80,15 +88,20 @@ class Kind:
     STOP_JOB: Final = 77  # body: the answer of the job
     CLOSING: Final = 78  # queue; body: what was put under the closing header
     TAKEN: Final = 79  # queue, serial, tickets handed out ahead that the worker gets to now
+    RING_READY: Final = 80  # the worker has mapped what came with RING
+    FREED: Final = 81  # body: offsets of slots in the manager's half that are no longer needed
     FIRST_TO_MANAGER: Final = 64
-    LAST_TO_MANAGER: Final = 79
+    LAST_TO_MANAGER: Final = 81
 
 
 HAS_VALUE: Final = 1  # the body is a result
 LISTED: Final = 2  # CHUNK, ANSWER: the body is a list, `rows` entries a ticket (0: one)
-WITH_ERRORS: Final = 8  # ANSWER: some results are ItemErrors
 PICKLED: Final = 4  # the same, and each entry is a pickle: objects that cannot share one without harm to each other
+WITH_ERRORS: Final = 8  # ANSWER: some results are ItemErrors
+PLACED: Final = 0x80  # of the wire alone: frames do not show it
+INLINE: Final = 0xFFFF_FFFF_FFFF_FFFF
 MOST_BUFFERS: Final = 0xFFFF
+LARGE: Final = 128 << 10  # bytes from which a piece of a message is worth a place in shared memory
 
 _HEAD: Final = struct.Struct("<BBHIQdIIIQ")
 HEAD_BYTES: Final = _HEAD.size
@@ -98,8 +111,24 @@ _SMALL: Final = 64 << 10  # up to here a message is copied out of the receive bu
 _STEP: Final = 64 << 20  # memory for one message is claimed in such steps, as its bytes really arrive
 
 
+class Pieces:
+    """A body that lies in several pieces; sent one after the other, they arrive as one."""
+
+    __slots__ = ("nbytes", "pieces")
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+        self.nbytes = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        return self.nbytes
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces)
+
+
 class Frame(NamedTuple):
-    """One decoded message. ``body`` and ``buffers`` own their memory."""
+    """One decoded message. ``body`` and ``buffers`` own their memory, or lie in shared memory that is theirs."""
 
     kind: int
     flags: int
@@ -120,7 +149,7 @@ class Frame(NamedTuple):
 
 def encode(  # noqa: PLR0913  # one argument a field of the header
     kind: int,
-    payload: Sequence[Buffer] = (),
+    payload: Sequence[Buffer | Pieces] = (),
     *,
     queue: int = 0,
     serial: int = 0,
@@ -138,12 +167,59 @@ def encode(  # noqa: PLR0913  # one argument a field of the header
     if buffers > MOST_BUFFERS:
         raise ProtocolError(f"a message of {buffers} buffers; {MOST_BUFFERS} are allowed")
     head = _HEAD.pack(kind, flags, buffers, queue, serial, number, tickets, skip, rows, len(body))
+    if type(body) is Pieces:
+        body_pieces: list[Buffer] = [*body.pieces]
+    elif not buffers and len(body) <= _SMALL:
+        return [head + body]  # type: ignore[operator]  # not Pieces
+    else:
+        body_pieces = [body]  # type: ignore[list-item]
     if buffers:
-        head += b"".join([_LENGTH.pack(memoryview(b).nbytes) for b in payload[1:]])
-        return [head, body, *payload[1:]]
-    if len(body) <= _SMALL:
-        return [head + body]
-    return [head, body]
+        rest: Sequence[Buffer] = payload[1:]  # type: ignore[assignment]  # only a body lies in pieces
+        head += b"".join([_LENGTH.pack(memoryview(b).nbytes) for b in rest])
+        return [head, *body_pieces, *rest]
+    return [head, *body_pieces]
+
+
+def place(message: list[Buffer], put: Callable[[Sequence[Buffer], int], int | None], least: int) -> list[Buffer]:
+    """The same message with body and buffers of `least` bytes and more put elsewhere, as far as `put` takes them.
+
+    Args:
+        message: as :func:`encode` has made it; it stays as it is.
+        put: gets the pieces of a body or buffer and their size in all; returns where they are now, or None.
+        least: what is smaller stays in the message.
+    """
+    if len(message) == 1:
+        return message
+    head = message[0]
+    _, _, extra, _, _, _, _, _, _, length = _HEAD.unpack_from(head)
+    sizes = (length, *struct.unpack_from(f"<{extra}Q", head, HEAD_BYTES))
+    if max(sizes) < least:
+        return message
+    offsets: list[int] = []
+    inline: list[Buffer] = []
+    rest = iter(message[1:])
+    for size in sizes:
+        pieces = _next_bytes(rest, size)
+        offset = put(pieces, size) if size >= least else None
+        if offset is None:
+            inline += pieces
+        offsets.append(INLINE if offset is None else offset)
+    if offsets.count(INLINE) == len(offsets):
+        return message
+    marked = bytearray(head)
+    marked[1] |= PLACED
+    return [bytes(marked) + struct.pack(f"<{len(offsets)}Q", *offsets), *inline]
+
+
+def _next_bytes(pieces: Iterator[Buffer], size: int) -> list[Buffer]:
+    """As many of the next pieces as make up `size` bytes; those without any stay behind."""
+    found: list[Buffer] = []
+    while size:
+        piece = next(pieces)
+        if len(piece):
+            found.append(piece)
+            size -= len(piece)
+    return found
 
 
 def read_head(head: bytes) -> tuple[int, int]:
@@ -152,6 +228,13 @@ def read_head(head: bytes) -> tuple[int, int]:
     if buffers or length > _MAX_BYTES:
         raise ProtocolError(f"a first message with {buffers} buffers and {length} bytes")
     return kind, length
+
+
+def _nothing_placed(offset: int, size: int) -> Buffer:
+    raise ProtocolError(f"{size} bytes at {offset}, and no memory is shared")
+
+
+_Head = tuple[int, int, int, int, float, int, int, int]  # of a Frame
 
 
 class Decoder:
@@ -164,11 +247,14 @@ class Decoder:
     def __init__(self, first: int, last: int, size: int = 256 << 10) -> None:
         self._first = first
         self._last = last
+        self.open: Callable[[int, int], Buffer] = _nothing_placed  # offset, size -> what lies there
+        self.large = 0  # bytes of the largest message so far that came through the stream
         self._buf = bytearray(size)
         self._view = memoryview(self._buf)
         self._start = 0
         self._stop = 0
         self._large: _Large | None = None
+        self._places: list[tuple[int, int]] = []  # of the message that is being received: (offset, size) of each piece
 
     def room(self) -> memoryview:
         """Where the next bytes belong; never empty."""
@@ -184,10 +270,8 @@ class Decoder:
         """`count` more bytes have come; return the frames that are complete now."""
         frames: list[Frame] = []
         if self._large is not None:
-            if not self._large.advance(count):
-                return frames
-            frames.append(self._large.frame())
-            self._large = None
+            if self._large.advance(count):
+                frames.append(self._finish_large(self._large))
             return frames
         self._stop += count
         while self._stop - self._start >= HEAD_BYTES:
@@ -206,35 +290,63 @@ class Decoder:
             raise ProtocolError(f"message of kind {kind}; {self._first} to {self._last} are known here")
         at += HEAD_BYTES
         sizes = [length]
-        if extra:
-            if self._stop - at < 8 * extra:
-                self._grow(HEAD_BYTES + 8 * extra)
+        self._places = []
+        if extra or flags & PLACED:
+            more = 8 * (extra if not flags & PLACED else 2 * extra + 1)
+            if self._stop - at < more:
+                self._grow(HEAD_BYTES + more)
                 return None
-            sizes += struct.unpack_from(f"<{extra}Q", self._buf, at)
-            at += 8 * extra
+            sizes = self._sizes(at, extra, length, placed=bool(flags & PLACED))
+            flags &= ~PLACED
+            at += more
         total = sum(sizes)
         if total > _MAX_BYTES:
             raise ProtocolError(f"message of {total} bytes; {_MAX_BYTES} are allowed")
         head = (kind, flags, queue, serial, number, tickets, skip, rows)
         if total > _SMALL:
             have = min(self._stop - at, total)
-            self._large = _Large(head, sizes, self._view[at : at + have])
+            self._large = large = _Large(head, sizes, self._view[at : at + have])
             self._start = at + have
-            if self._large.missing:
-                return None
-            frame, self._large = self._large.frame(), None
-            return frame
+            return None if large.missing else self._finish_large(large)
         if self._stop - at < total:
             self._grow(at - self._start + total)
             return None
-        body = bytes(self._view[at : at + length])
-        at += length
-        buffers = []
+        return self._finish_small(head, sizes, at)
+
+    def _sizes(self, at: int, extra: int, length: int, *, placed: bool) -> list[int]:
+        """How many bytes of body and buffers follow in the stream; notes which of them lie elsewhere."""
+        sizes = [length, *struct.unpack_from(f"<{extra}Q", self._buf, at)]
+        if placed:
+            offsets = struct.unpack_from(f"<{extra + 1}Q", self._buf, at + 8 * extra)
+            self._places = list(zip(offsets, sizes, strict=True))
+            sizes = [size if offset == INLINE else 0 for offset, size in self._places]
+        return sizes
+
+    def _finish_small(self, head: _Head, sizes: list[int], at: int) -> Frame:
+        body = bytes(self._view[at : at + sizes[0]])
+        at += sizes[0]
+        buffers: list[Buffer] = []
         for size in sizes[1:]:
             buffers.append(bytearray(self._view[at : at + size]))  # writable, as the arrays made of them are
             at += size
         self._start = at
-        return Frame(*head, body, tuple(buffers))
+        frame = Frame(*head, body, tuple(buffers))
+        return self._filled(frame) if self._places else frame
+
+    def _finish_large(self, large: _Large) -> Frame:
+        self._large = None
+        frame = large.frame()
+        self.large = max(self.large, *map(len, frame.payload))
+        return self._filled(frame) if self._places else frame
+
+    def _filled(self, frame: Frame) -> Frame:
+        """The frame with those pieces that lie elsewhere."""
+        pieces = [
+            piece if offset == INLINE else self.open(offset, size)
+            for piece, (offset, size) in zip(frame.payload, self._places, strict=True)
+        ]
+        self._places = []
+        return frame._replace(body=pieces[0], buffers=tuple(pieces[1:]))
 
     def _grow(self, need: int) -> None:
         """Make sure that a small message of `need` bytes fits behind ``_start``."""
@@ -251,9 +363,7 @@ class Decoder:
 class _Large:
     """A message that is received straight into memory of its own."""
 
-    def __init__(
-        self, head: tuple[int, int, int, int, float, int, int, int], sizes: list[int], begin: memoryview
-    ) -> None:
+    def __init__(self, head: _Head, sizes: list[int], begin: memoryview) -> None:
         self._head = head
         self._sizes = sizes
         self._total = sum(sizes)

@@ -53,9 +53,16 @@ class Bench:
         self._lock = threading.Lock()  # one thread at a time may note messages; any may flush
 
     def start(self, worker: int, **changes: Any) -> None:
-        setup = {
+        common = {
             'sys_path': list(sys.path),
             'argv': [''],
+            'modules': [(self.path, 'entry')],
+            'call': 'toolbox',
+            'settings': {},
+            'log_levels': {},
+            **changes,
+        }
+        own = {
             'slot': worker,
             'name': f'Process-{worker + 1}',
             'queues': [
@@ -63,16 +70,11 @@ class Bench:
                 (1, 'mp_output_q (default)', 'mp_output_q', None, 0),
                 (2, 'mp_tools_q (default)', 'mp_tools_q', None, 0),
             ],
-            'modules': [(self.path, 'entry')],
-            'call': 'toolbox',
-            'settings': {},
-            'attributes': [],
-            'shares': 0,
             'tools': 0,
-            'log_levels': {},
-            **changes,
         }
-        message = encode(Kind.SETUP, (pickle.dumps(setup),))
+        if not self.handles:
+            self.engine.equip('', encode(Kind.SETUP, (pickle.dumps(common),)))
+        message = encode(Kind.SETUP, (pickle.dumps(own),))
         self.handles[worker] = self.engine.start(worker, f'Process-{worker + 1}', message)
         self.engine.flush()
 

@@ -67,6 +67,34 @@ def test_one_array_over_and_over(lab: Lab) -> None:
     assert last == (list(range(20)), list(range(20)))
 
 
+@pytest.mark.parametrize('size', [1_000, 400_000])
+def test_a_generator_that_fills_one_array_anew(lab: Lab, size: int) -> None:
+    """What is queued is what the item was when it was yielded."""
+
+    def refill() -> Iterator[Any]:
+        array = np.empty(size)
+        for n in range(50):
+            array[:] = n
+            yield array
+
+    results = lab.run('def entry(item): return float(item.min()), float(item.max())\n', refill(), NUM_ROWS=1,
+                      WORKER_CALL='item')  # fmt: skip
+    assert [rows for (rows,) in results['mp_input_q'].values()] == [(n, n) for n in range(50)]
+
+
+def test_a_worker_that_returns_one_array_filled_anew(lab: Lab) -> None:
+    worker = """
+        import numpy as np
+        ARRAY = np.empty(50_000)
+
+        def entry(n):
+            ARRAY[:] = n
+            return ARRAY
+    """
+    results = lab.run(worker, range(50), NUM_ROWS=1, WORKER_CALL='item')
+    assert [(a.min(), a.max()) for (a,) in results['mp_input_q'].values()] == [(n, n) for n in range(50)]
+
+
 @pytest.mark.parametrize('size', [0, 1, 65_535, 65_536, 65_537, 262_144, 1 << 20, 24 << 20])
 def test_sizes_of_objects(lab: Lab, size: int) -> None:
     worker = """

@@ -1,5 +1,6 @@
 """Worker modules: every kind of file, dotted names, folders, siblings, and the order they are loaded in."""
 
+import logging
 import os
 import py_compile
 import shutil
@@ -294,6 +295,36 @@ def test_the_manager_never_imports_a_worker_module(lab: Lab) -> None:
         assert str(lab.folder) not in sys.path
     finally:
         del os.environ['MANAGER_PID_OF_TEST']
+
+
+@pytest.mark.parametrize('start_method', ['spawn', 'forkserver'])
+def test_what_a_worker_does_not_need_is_not_loaded(lab: Lab, start_method: str) -> None:
+    """It would be start-up time, once for each worker."""
+    path = lab.file("""
+        import sys
+
+        def entry(rows):
+            return sorted({'logging', 'traceback', 'cloudpickle', 'mmap', 'subprocess'} & set(sys.modules))
+    """)
+    assert _sum(lab.mp(), path, START_METHOD=start_method) == [[], []]
+
+
+@pytest.mark.parametrize('start_method', ['spawn', 'forkserver'])
+def test_logging_that_is_imported_late(lab: Lab, start_method: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = lab.file("""
+        def entry(rows):
+            import logging
+            logging.getLogger('late').warning('rows %d', len(rows))
+            logging.getLogger('late').debug('unwanted')
+            return logging.getLogger().level
+    """)
+    level = logging.getLogger().level
+    assert _sum(lab.mp(), path, START_METHOD=start_method) == [level, level]
+    records = [record for record in caplog.records if record.name == 'late']
+    assert [(record.getMessage(), record.__dict__['worker']) for record in records] == [
+        ('rows 10', 'Process-1'),
+        ('rows 5', 'Process-1'),
+    ]
 
 
 # ---- the list

@@ -6,7 +6,7 @@ Each worker of the model knows what it was handed, as a real one does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from eisenmp.feeder import Cut, Feeder
 from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, Ledger, State
+from eisenmp.parcel import SharedFile
 from eisenmp.payload import dumps, dumps_error
 from eisenmp.queues import QueueTable
 from eisenmp.results import Record, Results
@@ -53,6 +54,7 @@ class FakeHandle:
 
     name = "fake"
     pid = 1
+    known_pid = 1
     exitcode = None
 
     def is_alive(self) -> bool:
@@ -69,6 +71,8 @@ class FakeEngine:
     def __init__(self) -> None:
         self.workers: dict[int, FakeWorker] = {}
         self.killed: list[int] = []
+
+    def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None: ...
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> FakeHandle:
         self.workers[worker] = FakeWorker(worker)

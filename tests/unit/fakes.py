@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle
 from eisenmp.exchange import Exchange
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, Ledger
+from eisenmp.parcel import SharedFile
 from eisenmp.payload import dumps, nbytes
 from eisenmp.queues import Getter, Message, NamedQueue, Putter, QueueTable
 from eisenmp.results import Results
@@ -54,6 +55,10 @@ class FakeHandle:
         return 10_000 + self.worker
 
     @property
+    def known_pid(self) -> int:
+        return self.pid
+
+    @property
     def exitcode(self) -> int | None:
         return None
 
@@ -82,6 +87,9 @@ class FakeEngine:
         self.refuse: OSError | None = None  # start() raises it
         self.closed = False
         self._decoders: dict[int, Decoder] = {}
+
+    def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
+        pass
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
         if self.refuse is not None:

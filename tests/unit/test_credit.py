@@ -144,3 +144,11 @@ def test_any_pace_gives_a_size_within_bounds(seconds: list[float], size: int, be
     wanted = rows.next(history(*seconds), size)
     assert 1 <= wanted <= max(1, min(1 << 20, 8 * before))
     assert wanted == 1 or wanted * size <= 1 << 20
+
+
+def test_large_chunks_lie_ahead_two_at_a_time() -> None:
+    short = history(*[0.000_5] * 5)
+    assert short.allowance(100, 2, 4 << 20) == 2
+    assert short.allowance(100, 2, 64 << 20) == 2
+    assert short.allowance(100, 2, 1 << 20) == 8
+    assert short.allowance(100, 2, 1000) == 20

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from eisenmp.equipment import Equipment
+from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import PayloadError, SettingsError, WorkerStartError
+from eisenmp.parcel import open_place
 from eisenmp.payload import dumps, loads
 from eisenmp.queues import QueueTable
 from eisenmp.settings import ModuleSpec, Settings
@@ -19,6 +20,7 @@ from eisenmp.wire import Kind, encode
 from eisenmp.worker.toolbox import Toolbox
 from tests.unit.fakes import frames_of
 
+LARGE = 1 << 20
 DOTTED = [ModuleSpec('package.worker', 'entry')]
 
 
@@ -30,11 +32,34 @@ def prepared(
     return equipment
 
 
+def share(equipment: Equipment, name: Any, obj: Any, table: QueueTable | None = None) -> None:
+    """As the manager does it."""
+    table = table or QueueTable()
+    equipment.refuse_share(name, table)
+    equipment.share(name, equipment.pack(obj), table)
+
+
 def setup_of(equipment: Equipment, slot: int = 0, table: QueueTable | None = None) -> dict[str, Any]:
-    first = equipment.messages(slot, f'Process-{slot + 1}', table or QueueTable())[0]
-    (frame,) = frames_of(first)
-    assert frame.kind == Kind.SETUP
-    return pickle.loads(frame.body)  # type: ignore[no-any-return]
+    """Both parts of it, as a worker puts them together."""
+    setup: dict[str, Any] = {}
+    base, last = equipment.common()[0], equipment.messages(slot, f'Process-{slot + 1}', table or QueueTable())[0]
+    for message in (base.message, last):
+        (frame,) = frames_of(message)
+        assert frame.kind == Kind.SETUP
+        setup.update(pickle.loads(frame.body))
+    return setup
+
+
+def shared_of(equipment: Equipment) -> dict[str, Any]:
+    """What a worker makes of the SHARE messages."""
+    shared = {}
+    for common in equipment.common():
+        (frame,) = frames_of(common.message)
+        if frame.kind == Kind.SHARE:
+            name, place = pickle.loads(frame.body)
+            assert name == common.name
+            shared[name] = open_place(place)
+    return shared
 
 
 def test_the_setup() -> None:
@@ -45,7 +70,7 @@ def test_the_setup() -> None:
     assert setup['queues'][-1] == (5, 'batch_1|video_in', 'video_in', 'batch_1', 3)
     assert {name: loads(payload) for name, payload in setup['attributes']} == {'BLUE': 7, 'rows': [1, 2]}
     assert (setup['settings']['NUM_PROCS'], setup['settings']['NUM_ROWS']) == (3, 1000)
-    assert (setup['shares'], setup['tools']) == (0, 0)
+    assert setup['tools'] == 0
 
 
 def test_the_setup_opens_without_the_user_s_classes() -> None:
@@ -60,49 +85,67 @@ def test_the_setup_opens_without_the_user_s_classes() -> None:
     assert all(isinstance(piece, bytes) for piece in payload)
 
 
-def test_shared_objects_and_tools_follow_and_are_announced() -> None:
+def test_shared_objects_and_tools() -> None:
     equipment = prepared()
     table = QueueTable()
-    message = equipment.share('model', [1, 2, 3], table)
-    equipment.share('words', {'a': 1}, table)
-    equipment.share('model', [4], table)  # the newest counts
+    share(equipment, 'model', [1, 2, 3], table)
+    share(equipment, 'words', {'a': 1}, table)
+    share(equipment, 'model', [4], table)  # the newest counts
     equipment.tools.append(encode(Kind.TOOL, dumps('tool')))
-    frames = [frame for pieces in equipment.messages(0, 'Process-1', table) for frame in frames_of(pieces)]
-    assert [frame.kind for frame in frames] == [Kind.SETUP, Kind.SHARE, Kind.SHARE, Kind.TOOL]
-    setup = pickle.loads(frames[0].body)
-    assert (setup['shares'], setup['tools']) == (2, 1)
-    shared = {name: loads(whole) for name, whole in (loads(frame.payload) for frame in frames[1:3])}
-    assert shared == {'model': [4], 'words': {'a': 1}}
-    (first,) = frames_of(message)
-    assert loads(loads(first.payload)[1]) == [1, 2, 3]
+    assert shared_of(equipment) == {'model': [4], 'words': {'a': 1}}
+    last, tool = [frames_of(pieces)[0] for pieces in equipment.messages(0, 'Process-1', table)]
+    assert pickle.loads(last.body)['tools'] == 1
+    assert tool.kind == Kind.TOOL
+
+
+@pytest.mark.parametrize('size', [10, LARGE])
+def test_a_worker_that_lives_gets_all_of_it_in_the_message(size: int) -> None:
+    parcel = prepared().pack(bytes(range(10)) + bytes(size))
+    assert bool(parcel.files) == (size == LARGE)
+    (frame,) = frames_of(share_message('model', parcel.pieces()))
+    name, place = pickle.loads(frame.body)
+    assert name == 'model'
+    assert isinstance(place, list)
+    assert open_place(place) == bytes(range(10)) + bytes(size)
+
+
+def test_large_objects_lie_in_files_up_to_a_number() -> None:
+    equipment = prepared({f'large_{n}': bytes(LARGE) for n in range(2)})
+    for n in range(70):
+        share(equipment, f'shared_{n}', bytes([n]) * LARGE, QueueTable())
+    assert sum(len(common.files) for common in equipment.common()) == 64
+    assert shared_of(equipment) == {f'shared_{n}': bytes([n]) * LARGE for n in range(70)}
+    for common in equipment.common():
+        for file in common.files:
+            file.close()
 
 
 @pytest.mark.parametrize('name', ['', '7', 'two words', 'class', None, 3, 'a.b'])
 def test_a_share_needs_a_name(name: Any) -> None:
     with pytest.raises(SettingsError, match='cannot be an attribute'):
-        prepared().share(name, 1, QueueTable())
+        share(prepared(), name, 1, QueueTable())
 
 
 def test_a_share_that_cannot_be_pickled() -> None:
     equipment = prepared()
     with pytest.raises(PayloadError, match='lock'):
-        equipment.share('model', threading.Lock(), QueueTable())
-    equipment.share('model', 1, QueueTable())
+        share(equipment, 'model', threading.Lock(), QueueTable())
+    share(equipment, 'model', 1, QueueTable())
 
 
 def test_names_are_given_once() -> None:
     table = QueueTable()
     table.create([(None, 'blue_q_7', 3), ('batch_1', 'video_in', 3)])
     equipment = prepared({'BLUE': 7}, table)
-    equipment.share('model', 1, table)
+    share(equipment, 'model', 1, table)
     for name in ('BLUE', 'model', 'mp_input_q', 'forward', 'WORKER_ID', 'kwargs'):
         with pytest.raises(SettingsError, match=name):
             equipment.refuse_taken(name, 'queue')
     for name in ('BLUE', 'blue_q_7', 'batch_1', 'mp_print_q', 'stop_job'):
         with pytest.raises(SettingsError, match=name):
-            equipment.share(name, 1, table)
+            share(equipment, name, 1, table)
     equipment.refuse_taken('free', 'queue')
-    equipment.share('video_in', 1, table)  # only its category is an attribute
+    share(equipment, 'video_in', 1, table)  # only its category is an attribute
 
 
 def test_an_attribute_may_not_hide_anything_of_the_toolbox() -> None:

@@ -61,7 +61,7 @@ def test_settings_are_frozen() -> None:
 
 GOOD: list[tuple[str, list[Any]]] = [
     ('NUM_PROCS', [None, 1, 64]),
-    ('NUM_ROWS', [None, 1, 10**9]),
+    ('NUM_ROWS', [None, 'auto', 1, 10**9]),
     ('START_METHOD', ['spawn', 'forkserver', 'fork']),
     ('RESULTS_STORE', [True, False, 0, 1]),
     ('RESULTS_PRINT', [True, False]),
@@ -72,6 +72,8 @@ GOOD: list[tuple[str, list[Any]]] = [
     ('RETRIES', [0, 5]),
     ('CRASH_RETRIES', [0, 5]),
     ('CHUNK_TIMEOUT', [None, 1, 0.25]),
+    ('MAX_CHUNKS_PER_WORKER', [None, 1, 1000]),
+    ('MAX_WORKER_MEMORY', [None, 1 << 30]),
     ('BUFFER_CHUNKS', [None, 1]),
     ('BUFFER_BYTES', [None, 1]),
     ('INFO_ENABLE', [True, False]),
@@ -93,6 +95,8 @@ BAD: dict[str, list[Any]] = {
     'RETRIES': [-1, None, 1.5, True],
     'CRASH_RETRIES': [-1, None, '2'],
     'CHUNK_TIMEOUT': [0, -1.5, '10', True, math.nan],
+    'MAX_CHUNKS_PER_WORKER': [0, -1, 1.5, '10', True],
+    'MAX_WORKER_MEMORY': [0, 1e9, '1 GiB', False],
     'BUFFER_CHUNKS': [0, -4, 'many'],
     'BUFFER_BYTES': [0, 1.5, '1G'],
     'INFO_ENABLE': ['on', None],
@@ -183,7 +187,7 @@ def test_other_names_go_to_the_toolbox(name: str) -> None:
     assert known == Settings()
 
 
-@pytest.mark.parametrize('name', ['JOB', 'DASHBOARD', 'MAX_WORKER_MEMORY', 'MAX_CHUNKS_PER_WORKER'])
+@pytest.mark.parametrize('name', ['JOB', 'DASHBOARD'])
 def test_settings_to_come_are_refused_with_words_not_ignored(name: str) -> None:
     if name in {field.name for field in dataclasses.fields(Settings)}:
         pytest.skip('it has come')

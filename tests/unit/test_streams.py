@@ -7,6 +7,8 @@ import pickle
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 
 from eisenmp.wire import Buffer, Frame, Kind
 from eisenmp.worker.inbox import Lease
-from eisenmp.worker.streams import LineStream, redirect_logging
+from eisenmp.worker.records import redirect_logging
+from eisenmp.worker.streams import LineStream, _Awaited, _Follower
 from tests.unit.fakes import frames_of
 
 
@@ -40,7 +43,7 @@ class FakeInbox:
 
 def test_lines_are_sent_whole() -> None:
     inbox = FakeInbox()
-    stream = LineStream(inbox, 1)  # type: ignore[arg-type]
+    stream = LineStream(inbox, 1)
     print('one', end='', file=stream)
     assert inbox.sent == []
     print(' line', file=stream)
@@ -54,13 +57,13 @@ def test_lines_are_sent_whole() -> None:
 
 def test_errors_are_marked_as_such() -> None:
     inbox = FakeInbox()
-    print('x', file=LineStream(inbox, 2))  # type: ignore[arg-type]
+    print('x', file=LineStream(inbox, 2))
     assert [frame.flags for frame in inbox.sent] == [1]
 
 
 def test_lines_of_two_threads_are_not_mixed() -> None:
     inbox = FakeInbox()
-    stream = LineStream(inbox, 1)  # type: ignore[arg-type]
+    stream = LineStream(inbox, 1)
     stream.write('mine ')
     thread = threading.Thread(target=lambda: stream.write('theirs\n'))
     thread.start()
@@ -71,7 +74,7 @@ def test_lines_of_two_threads_are_not_mixed() -> None:
 
 def test_letters_that_no_coding_has_are_no_harm() -> None:
     inbox = FakeInbox()
-    LineStream(inbox, 1).write('a\udce9b\n')  # type: ignore[arg-type]
+    LineStream(inbox, 1).write('a\udce9b\n')
     assert inbox.texts() == ['a\\udce9b']
 
 
@@ -85,7 +88,7 @@ def inbox() -> Iterator[FakeInbox]:
     handlers, level = list(root.handlers), root.level
     made = FakeInbox()
     try:
-        redirect_logging(made, {'': logging.INFO}, {'name': 'Process-2', 'slot': 1})  # type: ignore[arg-type]
+        redirect_logging(made, {'': logging.INFO}, {'name': 'Process-2', 'slot': 1})
         yield made
     finally:
         root.handlers[:] = handlers
@@ -141,3 +144,28 @@ def test_a_message_that_does_not_format_is_handled_as_logging_does(
     root.info('row %d', 'seven')
     assert inbox.sent == []
     assert 'Logging error' in capsys.readouterr().err
+
+
+# ---- logging is awaited
+
+
+def test_something_is_done_right_after_the_first_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = 'awaited_by_a_test'
+    (tmp_path / f'{name}.py').write_text('READY = True\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    seen: list[bool] = []
+    awaited = _Awaited(name, lambda: seen.append(sys.modules[name].READY))
+    monkeypatch.setattr(sys, 'meta_path', [awaited, *sys.meta_path])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    import_module('json')
+    with pytest.raises(ModuleNotFoundError):
+        import_module(name + '_not')
+    assert seen == []
+    module = import_module(name)
+    assert import_module(name) is module
+    assert seen == [True]
+    assert awaited not in sys.meta_path
+    assert module.__spec__ is not None
+    assert module.__spec__.loader is module.__loader__
+    assert not isinstance(module.__loader__, _Follower)
+    monkeypatch.delitem(sys.modules, name)

@@ -6,8 +6,10 @@ from any thread; everything a worker managed to send is reported before its exit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer, Frame
 
 __all__ = ["Engine", "Event", "Exit", "ProcessHandle", "exit_text"]
@@ -33,7 +35,9 @@ class ProcessHandle(Protocol):
     name: str
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int: ...  # waits where the process is still to come
+    @property
+    def known_pid(self) -> int | None: ...  # never waits
     @property
     def exitcode(self) -> int | None: ...
     def is_alive(self) -> bool: ...
@@ -45,10 +49,22 @@ class ProcessHandle(Protocol):
 class Engine(Protocol):
     """Starts workers, carries bytes. All methods but ``wait`` may be called from any thread."""
 
-    def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
-        """Start a process for a new worker and send it `setup`, its first message.
+    def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
+        """Have every worker that is started from now on get `message` before anything else, in the order of the calls.
 
-        Call it from a thread that lives as long as the workers do.
+        One thread at a time, as with :meth:`send`.
+
+        Args:
+            name: what is equipped under one name a second time takes the first one's place.
+            message: of kind SETUP or SHARE; it need not be sent to each worker, if it only arrives in each.
+            files: what the message speaks of by descriptor; the engine closes them with itself.
+        """
+        ...
+
+    def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
+        """Start a process for a new worker and send it `setup`, the last part of what makes it one.
+
+        The handle may be there before the process is. Call it from a thread that lives as long as the workers do.
 
         Raises:
             OSError: the system refuses (no memory, too many processes or files).

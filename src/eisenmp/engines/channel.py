@@ -2,6 +2,9 @@
 
 The manager must never wait for one worker: a worker that was stopped in the middle of a message keeps its own channel
 busy and nobody else's.
+
+Large pieces of messages go through memory shared with the worker (ring.py), once both ends have it: the first large
+piece, of either side, makes the manager offer it. What finds no room there goes through the socket as before.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from collections import deque
 from itertools import islice
 from typing import Final
 
+from eisenmp.engines.sharing import Sharing
+from eisenmp.errors import ProtocolError
 from eisenmp.wire import Buffer, Decoder, Frame, Kind
 
 __all__ = ["ManagerChannel"]
@@ -21,29 +26,55 @@ _READS: Final = 16  # receives in a row on one channel before others get their t
 
 
 class ManagerChannel:
-    """Ordered messages out, decoded frames in."""
+    """Ordered messages out, decoded frames in.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: the manager's end of the pair.
+        shares: whether large pieces may go through shared memory.
+    """
+
+    def __init__(self, sock: socket.socket, *, shares: bool = False) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.open = True
         self._decoder = Decoder(Kind.FIRST_TO_MANAGER, Kind.LAST_TO_MANAGER)
-        self._kept: deque[Buffer] = deque()  # noted by any thread, in order
+        self._kept: deque[list[Buffer]] = deque()  # messages noted by any thread, in order
         self._out: deque[Buffer] = deque()  # on its way; touched under the lock only
         self._lock = threading.Lock()  # one flush at a time
+        self._sharing = Sharing(self._decoder) if shares and hasattr(socket, "send_fds") else None
 
     def keep(self, pieces: list[Buffer]) -> None:
         """Note a message; :meth:`flush` sends it. Callers see to it that only one of them notes at a time."""
-        self._kept.extend(pieces)
+        self._kept.append(pieces)
 
     def flush(self) -> bool:
         """Send as much of what was noted as goes now. True when nothing is left."""
+        while self.step():
+            if not self._kept:
+                return True
+        return False
+
+    def step(self) -> bool:
+        """The same, but no further than the next large message: while it is copied, others wait for their first one.
+
+        True when all of that is sent; :attr:`more` tells whether more is noted.
+        """
         with self._lock:
-            while self._kept:
-                self._out.append(self._kept.popleft())
+            large = False
+            while self._kept and not large:
+                message = self._kept.popleft()
+                if self._sharing is not None and self.open:
+                    large = len(message) > 1
+                    message = self._sharing.outgoing(message)
+                self._out.extend(message)
             if not self.open:
                 self._out.clear()
             return self._flush()
+
+    @property
+    def more(self) -> bool:
+        """Whether something is noted that nobody has begun to send."""
+        return bool(self._kept)
 
     def _flush(self) -> bool:
         out = self._out
@@ -62,6 +93,8 @@ class ManagerChannel:
         return True
 
     def _send(self, out: deque[Buffer]) -> int:
+        if self._sharing is not None and (sent := self._sharing.send(self.sock, out, _IOV)) is not None:
+            return sent
         if len(out) == 1 or not hasattr(self.sock, "sendmsg"):  # Windows has no sendmsg
             return self.sock.send(out[0])
         return self.sock.sendmsg(list(islice(out, _IOV)))
@@ -82,8 +115,17 @@ class ManagerChannel:
                 return frames, True
             if not count:
                 return frames, True
-            frames += self._decoder.advance(count)
+            frames += [frame for frame in self._decoder.advance(count) if not self._is_ours(frame)]
         return frames, False
+
+    def _is_ours(self, frame: Frame) -> bool:
+        """Whether the message is for the channel itself; then it is dealt with."""
+        if frame.kind < Kind.RING_READY:
+            return False
+        if self._sharing is None:
+            raise ProtocolError(f"message of kind {frame.kind}, and no memory is shared")
+        self._sharing.heard(frame)
+        return True
 
     def drain(self) -> list[Frame]:
         """Read all that a dead worker has left."""
@@ -101,3 +143,5 @@ class ManagerChannel:
             self._out.clear()
             self._kept.clear()
             self.sock.close()
+            if self._sharing is not None:
+                self._sharing.close()

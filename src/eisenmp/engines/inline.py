@@ -11,10 +11,12 @@ import selectors
 import socket
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.waker import Waker
+from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
 
 __all__ = ["InlineEngine"]
@@ -32,6 +34,10 @@ class _ThreadHandle:
 
     @property
     def pid(self) -> int:
+        return os.getpid()
+
+    @property
+    def known_pid(self) -> int:
         return os.getpid()
 
     @property
@@ -67,6 +73,10 @@ class InlineEngine:
         self._waker = Waker(self._selector)
         self._noted: deque[int] = deque()  # workers with messages that were not sent yet
         self._to_write: deque[int] = deque()
+        self._kit: dict[str, tuple[list[Buffer], Sequence[SharedFile]]] = {}
+
+    def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
+        self._kit[name] = message, files
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
         from eisenmp.worker.main import run_in_thread
@@ -86,6 +96,8 @@ class InlineEngine:
         self._channels[worker] = ManagerChannel(ours)
         self._selector.register(ours, selectors.EVENT_READ, worker)
         handle.thread.start()
+        for message, _ in self._kit.values():
+            self.send(worker, message)
         self.send(worker, setup)
         self.flush()
         return handle
@@ -140,6 +152,9 @@ class InlineEngine:
     def close(self) -> None:
         for channel in self._channels.values():
             channel.close()
+        for _, files in self._kit.values():
+            for file in files:
+                file.close()
         self._selector.close()
         self._waker.close()
 

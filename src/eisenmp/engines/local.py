@@ -12,16 +12,21 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle, exit_text
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spawn
-from eisenmp.engines.template import Template
 from eisenmp.engines.waker import Waker
 from eisenmp.errors import ProtocolError
+from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
+
+if TYPE_CHECKING:
+    from eisenmp.engines.forkserver import ForkServer
+    from eisenmp.engines.template import Message, Template
 
 __all__ = ["LocalEngine"]
 
@@ -51,42 +56,57 @@ class LocalEngine:
         self._workers: dict[int, _Worker] = {}
         self._selector = selectors.DefaultSelector()
         self._waker = Waker(self._selector)
-        self._noted: deque[_Worker] = deque()  # have messages that were not sent yet
-        self._to_write: deque[_Worker] = deque()  # to be registered for writing, told by senders
+        self._noted: deque[_Worker | Template] = deque()  # have messages that were not sent yet
+        self._to_write: deque[_Worker | Template] = deque()  # to be registered for writing, told by senders
         self._closing: set[_Worker] = set()  # end-of-file seen, exit not yet
         self._ended: deque[_Worker] = deque()  # exits, also told by the threads that stand in for sentinels
-        self._template: Template | None = None
+        self._kit: dict[str, Message] = {}
+        self._forkserver: ForkServer | None = None
+
+    def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
+        self._kit[name] = message, files
+        if self._forkserver is not None:
+            self._forkserver.equip(message, files)
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
         ours, theirs = _pair()
         try:
-            process = self._launch(name, theirs)
+            process = self._launch(worker, name, theirs)
         except BaseException:
             ours.close()
-            raise
-        finally:
             theirs.close()
-        entry = _Worker(worker, process, ManagerChannel(ours))
+            raise
+        entry = _Worker(worker, process, ManagerChannel(ours, shares=True))
         self._workers[worker] = entry
         self._selector.register(ours, selectors.EVENT_READ, entry)
         if process.sentinel is not None:
             self._selector.register(process.sentinel, selectors.EVENT_READ, (entry,))
-        else:
+        elif not process.told:
             threading.Thread(target=self._stand_in, args=(entry,), name=f"eisenmp-wait-{name}", daemon=True).start()
+        if self._method != "forkserver":  # its template has it, and the forks from there
+            for message, _ in self._kit.values():
+                self.send(worker, message)
         self.send(worker, setup)
         self.flush()
         return process
 
-    def _launch(self, name: str, child: socket.socket) -> WorkerProcess:
-        if self._method == "spawn":
-            return spawn(name, child)
+    def _launch(self, worker: int, name: str, child: socket.socket) -> WorkerProcess:
+        """Start the process; `child` is its own from now on."""
         if self._method == "forkserver":
-            if self._template is None:
-                self._template = Template()
-            return self._template.fork(name, child)
-        from eisenmp.worker.main import run_forked
+            return self._fork_server().start(worker, name, child)
+        with child:
+            if self._method == "spawn":
+                return spawn(name, child, files=[file for _, files in self._kit.values() for file in files])
+            from eisenmp.worker.main import run_forked
 
-        return fork(name, child, run_forked)
+            return fork(name, child, run_forked)
+
+    def _fork_server(self) -> ForkServer:
+        if self._forkserver is None:
+            from eisenmp.engines.forkserver import ForkServer  # it brings the worker's modules along
+
+            self._forkserver = ForkServer(self._selector, self._noted, self._kit)
+        return self._forkserver
 
     def send(self, worker: int, pieces: list[Buffer]) -> None:
         entry = self._workers.get(worker)
@@ -95,15 +115,24 @@ class LocalEngine:
             self._noted.append(entry)
 
     def flush(self) -> None:
+        turns: deque[_Worker | Template] = deque()
         while self._noted:
             try:
                 entry = self._noted.popleft()
             except IndexError:
-                return  # another thread was faster
-            if not entry.channel.flush() and not entry.writing:
-                entry.writing = True
-                self._to_write.append(entry)
-                self.wake()
+                break  # another thread was faster
+            if entry not in turns:
+                turns.append(entry)
+        while turns:
+            entry = turns.popleft()
+            channel = entry.channel
+            if not (channel.step() if isinstance(channel, ManagerChannel) else channel.flush()):
+                if not entry.writing:
+                    entry.writing = True
+                    self._to_write.append(entry)
+                    self.wake()
+            elif isinstance(channel, ManagerChannel) and channel.more:
+                turns.append(entry)
 
     def wait(self, timeout: float | None) -> list[Event]:
         events: list[Event] = []
@@ -118,10 +147,10 @@ class LocalEngine:
                 if mask & selectors.EVENT_WRITE:
                     self._write(key.data)
                 if mask & selectors.EVENT_READ:
-                    self._read(key.data, events)
+                    self._read(key.data, events) if isinstance(key.data, _Worker) else self._hear(key.data, events)
+        self._kill_lingering()
         while self._ended:
             self._bury(self._ended.popleft(), events)
-        self._kill_lingering()
         return events
 
     def wake(self) -> None:
@@ -131,16 +160,22 @@ class LocalEngine:
         entry = self._workers.get(worker)
         if entry is not None:
             entry.process.kill()
+            if entry.process.told and entry.process.poll() is not None:  # it was not there yet, and will not be
+                self._ended.append(entry)
+                self.wake()
 
     def close(self) -> None:
         for entry in list(self._workers.values()):
             entry.channel.close()
-        if self._template is not None:
-            self._template.close()
+        if self._forkserver is not None:
+            self._forkserver.close()
+        for _, files in self._kit.values():
+            for file in files:
+                file.close()
         self._selector.close()
         self._waker.close()
 
-    def _write(self, entry: _Worker) -> None:
+    def _write(self, entry: _Worker | Template) -> None:
         entry.writing = False  # first: what another thread fails to send from here on registers the channel again
         if entry.channel.flush():
             self._selector.modify(entry.channel.sock, selectors.EVENT_READ, entry)
@@ -159,6 +194,16 @@ class LocalEngine:
             entry.closed_at = time.monotonic()
             self._closing.add(entry)
             self._selector.unregister(entry.channel.sock)
+
+    def _hear(self, template: Template, events: list[Event]) -> None:
+        said, ended = self._fork_server().hear(template)
+        self.flush()
+        events += said
+        for number, trouble in ended:
+            entry = self._workers.get(number)
+            if entry is not None:
+                entry.trouble = entry.trouble or trouble
+                self._ended.append(entry)
 
     def _bury(self, entry: _Worker, events: list[Event]) -> None:
         """The process has ended: report what it still managed to send, then its exit."""
@@ -181,14 +226,21 @@ class LocalEngine:
         entry.process.ended()
         events.append(Event(entry.number, Exit(code, entry.trouble or exit_text(code))))
 
-    def _watch_writing(self, entry: _Worker) -> None:
-        if entry.closed_at is None and self._workers.get(entry.number) is entry:
+    def _watch_writing(self, entry: _Worker | Template) -> None:
+        if isinstance(entry, _Worker):
+            registered = entry.closed_at is None and self._workers.get(entry.number) is entry
+        else:
+            registered = self._fork_server().is_open(entry)
+        if registered:
             self._selector.modify(entry.channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, entry)
 
     def _kill_lingering(self) -> None:
         for entry in self._closing:
             if entry.closed_at is not None and time.monotonic() - entry.closed_at > _LINGER:
                 entry.process.kill()
+                if entry.process.unseen_end():
+                    entry.process.lost()
+                    self._ended.append(entry)
 
     def _bounded(self, timeout: float | None) -> float | None:
         """The time-out, shortened where a process has closed its channel and not gone yet."""

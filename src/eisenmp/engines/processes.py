@@ -13,8 +13,10 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from eisenmp.parcel import SharedFile
 
 __all__ = ["ForkedProcess", "SpawnedProcess", "WorkerProcess", "fork", "manager_sockets", "open_pidfd", "spawn"]
 
@@ -24,8 +26,7 @@ manager_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 # `-c` with the folder of the package rather than `-m`: it works from a source tree, a zip and a changed sys.path
 # alike, and nothing has to be put into the environment, which the worker's own children would inherit.
 _BOOTSTRAP: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from eisenmp.worker.main import from_command_line; "
-    "from_command_line()"
+    "import sys; sys.path.insert(0, sys.argv[1]); from eisenmp.worker.{} import from_command_line; from_command_line()"
 )
 
 
@@ -42,13 +43,15 @@ def open_pidfd(pid: int) -> int | None:
 class WorkerProcess:
     """A started process. Subclasses say how it is reaped."""
 
-    def __init__(self, name: str, pid: int) -> None:
+    told = False  # somebody else says when it has ended: neither a sentinel nor a thread has to look
+
+    def __init__(self, name: str, pid: int | None) -> None:
         self.name = name
         self._pid = pid
         self._code: int | None = None
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self.sentinel = open_pidfd(pid)
+        self.sentinel = None if pid is None else open_pidfd(pid)
 
     def __repr__(self) -> str:
         state = "running" if self._code is None else f"exitcode={self._code}"
@@ -56,6 +59,12 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
+        assert self._pid is not None
+        return self._pid
+
+    @property
+    def known_pid(self) -> int | None:
+        """Its pid, or None while there is no process yet; does not wait for one."""
         return self._pid
 
     @property
@@ -94,6 +103,13 @@ class WorkerProcess:
             self.sentinel = None
         self._over.set()
 
+    def unseen_end(self) -> bool:
+        """Whether it has ended, and who should say so does not."""
+        return False
+
+    def lost(self) -> None:
+        """Nobody will tell how it ends."""
+
     def block(self) -> None:
         """Wait in the system until it ends; only for the thread that stands in for a sentinel."""
         raise NotImplementedError
@@ -107,7 +123,7 @@ class WorkerProcess:
                 self._code = self._reap()
             if self._code is None:
                 try:
-                    os.kill(self._pid, number)
+                    os.kill(self.pid, number)
                 except ProcessLookupError:
                     pass
 
@@ -131,21 +147,28 @@ class ForkedProcess(WorkerProcess):
 
     def block(self) -> None:
         if hasattr(os, "waitid"):  # waits without reaping, so that poll() still gets the code
-            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def _reap(self) -> int | None:
         try:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
             return 255  # somebody else has reaped it: gone, code lost
         return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def spawn(name: str, child: socket.socket) -> WorkerProcess:
-    """Start a fresh interpreter that runs the worker on its end of the channel. ``__main__`` is not imported."""
+def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequence[SharedFile] = ()) -> WorkerProcess:
+    """Start a fresh interpreter on its end of the channel. ``__main__`` is not imported.
+
+    Args:
+        name: of the worker.
+        child: its end of the channel.
+        role: which module of ``eisenmp.worker`` it runs.
+        files: what it inherits, under the same descriptors.
+    """
     package_home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # -W, -X, -O … as multiprocessing
-    command = [sys.executable, *flags, "-P", "-c", _BOOTSTRAP, package_home]
+    command = [sys.executable, *flags, "-P", "-c", _BOOTSTRAP.format(role), package_home]
     if sys.platform == "win32":
         popen = subprocess.Popen([*command, "stdin"], stdin=subprocess.PIPE, close_fds=True)
         assert popen.stdin is not None
@@ -153,7 +176,8 @@ def spawn(name: str, child: socket.socket) -> WorkerProcess:
         popen.stdin.close()
     else:
         # The manager's standard input is the user's; a script that came in there must not be read by a worker.
-        popen = subprocess.Popen([*command, str(child.fileno())], stdin=subprocess.DEVNULL, pass_fds=(child.fileno(),))
+        inherited = (child.fileno(), *[file.fileno() for file in files])
+        popen = subprocess.Popen([*command, str(child.fileno())], stdin=subprocess.DEVNULL, pass_fds=inherited)
     return SpawnedProcess(name, popen)
 
 
@@ -166,6 +190,8 @@ def fork(name: str, child: socket.socket, run: Callable[[socket.socket], int]) -
     try:
         for sock in list(manager_sockets):
             sock.close()
+        if "eisenmp.ring" in sys.modules:
+            sys.modules["eisenmp.ring"].close_all()
         code = run(child)
     finally:
         os._exit(code)  # never back into the manager's stack: its atexit and finally belong to the manager

@@ -1,7 +1,8 @@
 """``forkserver``: a template process, started by spawn, that forks clean workers in milliseconds.
 
-The manager hands the template one end of each new channel over a control socket; the template forks, answers with the
-pid, and later with how the child ended (only a parent can know that). A template that died is started again.
+The manager hands the template one end of each new channel over a control socket and does not wait: a worker's handle is
+there at once, its pid comes when the template has forked, which may have modules to import first. Only a parent learns
+how a process ended, so the template tells that as well. Workers die with their template.
 """
 
 from __future__ import annotations
@@ -9,125 +10,267 @@ from __future__ import annotations
 import os
 import pickle
 import select
+import signal
 import socket
-import struct
-import sys
 import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from eisenmp.engines.processes import WorkerProcess, manager_sockets, spawn
-from eisenmp.wire import Kind, encode
+from eisenmp.engines.base import exit_text
+from eisenmp.engines.processes import WorkerProcess, manager_sockets, open_pidfd, spawn
+from eisenmp.errors import ProtocolError
+from eisenmp.parcel import SharedFile
+from eisenmp.wire import Buffer, Decoder, Frame, Kind, encode
+from eisenmp.worker.template import Note
 
-__all__ = ["Template", "TemplateProcess"]
+__all__ = ["ControlChannel", "Message", "Template", "TemplateProcess"]
 
-_NOTE: Final = struct.Struct("<qq")  # pid, exit code + 1000; a code of 0 there means 'forked'
-FORKED: Final = 0
-CODE_OFFSET: Final = 1000
+Message = tuple[list[Buffer], Sequence[SharedFile]]  # and what has to go along
+
+_LOST: Final = 255  # the exit code of a worker whose end nobody could see
+_MOST_UNDER_WAY: Final = 64  # requests at a time; the system limits descriptors that are sent and not received yet
 
 
-class Template:
-    """The manager's side of the template process."""
+class ControlChannel:
+    """The manager's end of the control socket: like a worker's channel, but descriptors may go along with a message."""
 
-    def __init__(self) -> None:
-        if not hasattr(socket, "send_fds"):
-            raise OSError("START_METHOD='forkserver' needs Unix sockets; use 'spawn' on this system")
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.open = True
+        self._decoder = Decoder(Kind.FIRST_TO_MANAGER, Note.LAST)
+        self._out: deque[tuple[Buffer, Sequence[SharedFile | socket.socket]]] = deque()
         self._lock = threading.Lock()
-        self._codes: dict[int, int] = {}
-        self.life = 0  # counts the template processes
-        self._start()
 
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        manager_sockets.add(ours)
-        ours.settimeout(10.0)
-        self._sock = ours
-        self._process = spawn("eisenmp-template", theirs)
-        theirs.close()
-        self.life += 1
-        setup = pickle.dumps({"template": True, "sys_path": sys.path})
-        self._sock.sendall(b"".join(encode(Kind.SETUP, (setup,))))
+    def keep(self, pieces: list[Buffer], files: Sequence[SharedFile | socket.socket] = ()) -> None:
+        """Note a message; :meth:`flush` sends it."""
+        with self._lock:
+            self._out.append((b"".join(pieces), files))
 
-    def fork(self, name: str, child: socket.socket) -> WorkerProcess:
-        """Fork a worker that owns the `child` end of a channel.
+    def flush(self) -> bool:
+        """Send as much of what was noted as goes now. True when nothing is left."""
+        with self._lock:
+            if not self.open:
+                self._out.clear()
+            while self._out:
+                data, files = self._out[0]
+                try:
+                    sent = self._send(data, files)
+                except (BlockingIOError, InterruptedError):
+                    return False
+                except OSError:  # the template is gone; the end-of-file tells the rest
+                    self._out.clear()
+                    return True
+                if sent < len(data):
+                    self._out[0] = memoryview(data)[sent:], ()
+                else:
+                    self._out.popleft()
+        return True
+
+    def _send(self, data: Buffer, files: Sequence[SharedFile | socket.socket]) -> int:
+        if files:
+            return socket.send_fds(self.sock, [data], [file.fileno() for file in files])
+        return self.sock.send(data)
+
+    def receive(self) -> tuple[list[Frame], bool]:
+        """Read what is there: (frames, whether the template is gone).
 
         Raises:
-            OSError: the template cannot be reached, not even after it was started anew.
+            ProtocolError: what came is no message.
         """
-        try:
-            return TemplateProcess(name, self._fork(child), self)
-        except OSError:
-            self.close()
-            self._start()
-            return TemplateProcess(name, self._fork(child), self)
-
-    def _fork(self, child: socket.socket) -> int:
-        with self._lock:
-            socket.send_fds(self._sock, [b"f"], [child.fileno()])
-            while True:
-                note = self._sock.recv(_NOTE.size, socket.MSG_WAITALL)
-                if len(note) < _NOTE.size:
-                    raise OSError("the template process of forkserver is gone")
-                pid, code = _NOTE.unpack(note)
-                if code == FORKED:
-                    return int(pid)
-                self._codes[pid] = code - CODE_OFFSET
-
-    def code(self, pid: int, timeout: float) -> int | None:
-        """How a child of the template ended; None when the template does not say so in time."""
-        with self._lock:
-            if pid in self._codes:
-                return self._codes.pop(pid)
+        frames: list[Frame] = []
+        while True:
             try:
-                self._sock.settimeout(timeout)
-                while True:
-                    note = self._sock.recv(_NOTE.size, socket.MSG_WAITALL)
-                    if len(note) < _NOTE.size:
-                        return None
-                    ended, code = _NOTE.unpack(note)
-                    if ended == pid:
-                        return int(code) - CODE_OFFSET
-                    self._codes[ended] = code - CODE_OFFSET
+                count = self.sock.recv_into(self._decoder.room())
+            except (BlockingIOError, InterruptedError):
+                return frames, False
             except OSError:
-                return None
-            finally:
-                try:
-                    self._sock.settimeout(10.0)
-                except OSError:
-                    pass
+                return frames, True
+            if not count:
+                return frames, True
+            frames += self._decoder.advance(count)
 
     def close(self) -> None:
-        """End the template. Its children, if any are left, end with it."""
-        self._sock.close()
-        self._process.kill()
-        self._process.block()
-        self._process.poll()
-        self._process.ended()
+        """Give it up; what was not sent is forgotten."""
+        with self._lock:
+            self.open = False
+            self._out.clear()
+            self.sock.close()
 
 
 class TemplateProcess(WorkerProcess):
-    """A child of the template: visible to us by its process handle, reaped by the template."""
+    """A worker forked by the template, from the request on."""
 
-    def __init__(self, name: str, pid: int, template: Template) -> None:
-        self._template = template
-        self._life = template.life
-        super().__init__(name, pid)
+    told = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, None)
+        self._loop = threading.get_ident()  # the thread that learns of the pid, and so must not wait for it
+        self._known = threading.Event()  # has a pid, or never gets one
+        self._pidfd: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; waits for the template to fork it.
+
+        Raises:
+            ProcessLookupError: it was killed before that.
+        """
+        if threading.get_ident() != self._loop:
+            self._known.wait()
+        pid = self.known_pid
+        if pid is None:
+            raise ProcessLookupError(f"{self.name} has not been forked")
+        return pid
+
+    def forked(self, pid: int) -> bool:
+        """The template has forked it. False: it had been killed before that, and now really is."""
+        with self._lock:
+            if self._code is not None:
+                os.kill(pid, signal.SIGKILL)
+                return False
+            self._pid = pid
+            self._pidfd = open_pidfd(pid)
+        self._known.set()
+        return True
+
+    def end(self, code: int) -> None:
+        """It has ended."""
+        with self._lock:
+            if self._code is None:
+                self._code = code
+        self._known.set()
+
+    def lost(self) -> None:
+        """Nobody will tell how it ends."""
+        self.kill()
+        self.end(_LOST)
+
+    def unseen_end(self) -> bool:
+        """Whether it is dead, and the template, stopped perhaps, does not say so."""
+        with self._lock:
+            return self._pidfd is not None and _readable(self._pidfd)
+
+    def ended(self) -> None:
+        with self._lock:
+            fd, self._pidfd = self._pidfd, None
+        if fd is not None:
+            os.close(fd)
+        super().ended()
 
     def block(self) -> None:
-        while self.poll() is None:  # only where there is no pidfd: the template's note is the only news
-            self._over.wait(0.05)
+        self._over.wait()
 
     def _reap(self) -> int | None:
-        if self.sentinel is not None and not _readable(self.sentinel):
-            return None
-        if self._life == self._template.life:  # else its parent is gone, and with it the knowledge
-            code = self._template.code(self._pid, 1.0 if self.sentinel is not None else 0.01)
-            if code is not None:
-                return code
+        return None
+
+    def _signal(self, number: int) -> None:
+        with self._lock:
+            if self._code is not None:
+                return
+            if self._pid is not None:
+                self._send(self._pid, number)
+                return
+            self._code = -number
+        self._known.set()
+
+    def _send(self, pid: int, number: int) -> None:
         try:
-            os.kill(self._pid, 0)
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, number)
+            else:
+                os.kill(pid, number)
         except ProcessLookupError:
-            return 255  # gone, and the template did not live to tell how
-        return None if self.sentinel is None else 255
+            pass
+
+
+class Template:
+    """One template process and what was asked of it.
+
+    Args:
+        preload: let it open the shared objects and import the modules.
+        kit: what all workers get alike.
+    """
+
+    def __init__(self, *, preload: bool, kit: Iterable[Message]) -> None:
+        if not hasattr(socket, "send_fds"):
+            raise OSError("START_METHOD='forkserver' needs Unix sockets; use 'spawn' on this system")
+        self.preload = preload
+        self.ready = False  # before that it has not forked
+        self.proved = False  # it has forked: what it has imported lets it
+        self.writing = False  # registered for writing
+        self.forked: dict[int, TemplateProcess] = {}  # by worker number
+        self.waiting: dict[int, tuple[TemplateProcess, socket.socket]] = {}  # with its end of the channel
+        self._unasked: deque[int] = deque()
+        self._under_way = 0
+        ours, theirs = socket.socketpair()
+        manager_sockets.add(ours)
+        try:
+            self._process = spawn("eisenmp-template", theirs, role="template")
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.channel = ControlChannel(ours)
+        self.channel.keep(encode(Kind.SETUP, (pickle.dumps({"preload": preload}),)))
+        for message, files in kit:
+            self.channel.keep(message, files)
+
+    def fork(self, number: int, process: TemplateProcess, child: socket.socket) -> None:
+        """Ask for a worker that owns `child`; a flush of the channel sends it."""
+        self.waiting[number] = process, child
+        self._unasked.append(number)
+        self._ask()
+
+    def take(self, frame: Frame) -> tuple[int, str] | None:
+        """What the template says: (worker, trouble) for one that has ended.
+
+        Raises:
+            ProtocolError: it says something else.
+        """
+        number = frame.serial
+        if frame.kind == Note.READY:
+            self.ready = True
+            return None
+        if frame.kind == Note.ENDED:
+            if number in self.forked:
+                self.forked.pop(number).end(int(frame.number))
+            return number, ""
+        if frame.kind not in (Note.FORKED, Note.NOT_FORKED) or number not in self.waiting:
+            raise ProtocolError(f"a note of kind {frame.kind} about worker {number}")
+        process, child = self.waiting.pop(number)
+        child.close()
+        self._under_way -= 1
+        self._ask()
+        if frame.kind == Note.NOT_FORKED:
+            process.end(_LOST)
+            return number, f"no process: {bytes(frame.body).decode()}"
+        self.proved = True
+        if not process.forked(int(frame.number)):
+            return number, ""
+        self.forked[number] = process
+        return None
+
+    def speaker(self) -> int:
+        """The worker in whose name the template prints: every one of them would have said the same."""
+        return next(iter(self.waiting or self.forked), -1)
+
+    def close(self) -> str:
+        """End it, and with it its workers; return how it ended. Who waits is left to the caller."""
+        self.channel.close()
+        self._process.kill()
+        self._process.block()
+        text = exit_text(self._process.poll())
+        self._process.ended()
+        return text
+
+    def _ask(self) -> None:
+        while self._unasked and self._under_way < _MOST_UNDER_WAY:
+            number = self._unasked.popleft()
+            self._under_way += 1
+            self.channel.keep(encode(Note.FORK, serial=number), (self.waiting[number][1],))
 
 
 def _readable(fd: int) -> bool:

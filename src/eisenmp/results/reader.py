@@ -132,7 +132,8 @@ class OutcomeReader(Iterator[Outcome]):
             try:
                 return self._stream.ready.popleft()
             except IndexError:
-                self._wait()
+                pass  # an exception while it waits (Ctrl-C, say) has nothing to do with this one
+            self._wait()
 
     def took(self, record: Record) -> None:
         """All of a record is read: the feeders may go on."""

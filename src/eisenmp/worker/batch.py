@@ -6,14 +6,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from eisenmp.errors import PayloadError, StopJob
-from eisenmp.payload import ItemError, dumps, dumps_error, dumps_plain, loads
+from eisenmp.payload import CONSTANT, ItemError, Payload, are_constant, dumps, dumps_error, dumps_plain, loads
 from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 from eisenmp.worker.channel import Disconnected
 
 __all__ = ["Batch", "Run", "Work", "answer_message", "failed_message", "items_error"]
+
+
+_TRUST: Final = 64  # tickets whose results could not change, before many are run without a look at each
+_KEPT: Final = CONSTANT | {ItemError}
 
 
 class Batch:
@@ -46,22 +50,32 @@ class Batch:
         return self._whole[(self._skip + at) * self.rows : (self._skip + at + tickets) * self.rows]
 
 
-class Work(NamedTuple):
+class Work:
     """What a plain worker does with its chunks.
 
-    Attributes:
+    Args:
         call: the user's function of a chunk, or of an item.
         per_item: which of both.
         retries: of an item that raised, which then fails alone; None: its chunk fails.
+
+    Attributes:
+        constant: tickets so far whose results cannot change (numbers, texts and the like).
+        foreign: there was another result once.
     """
 
-    call: Callable[[Any], Any]
-    per_item: bool
-    retries: int | None = None
+    def __init__(self, call: Callable[[Any], Any], per_item: bool, retries: int | None = None) -> None:
+        self.call = call
+        self.per_item = per_item
+        self.retries = retries
+        self.constant = 0
+        self.foreign = False
 
 
 class Run:
     """A chunk or a batch that a plain worker is at.
+
+    A function may return the same list or array each time, filled anew. So each result is pickled before the next
+    ticket is begun, unless it cannot change.
 
     Args:
         frame: what came.
@@ -74,7 +88,8 @@ class Run:
         self, frame: Frame, work: Work, *, begins: Callable[[Any], None], stop_job: Callable[[Any], None]
     ) -> None:
         self._frame = frame
-        self._call, self._per_item, self._retries = work
+        self._work = work
+        self._call, self._per_item, self._retries = work.call, work.per_item, work.retries
         self._begins = begins
         self._stop_job = stop_job
         tickets = frame.tickets or 1
@@ -84,7 +99,10 @@ class Run:
         # what is not begun: tickets, or items where each is a ticket; taken from the left, given back from the right
         self._rest: deque[Any] = deque(range(tickets))
         self._end = tickets  # what lies beyond was given back
-        self._results: list[Any] = []
+        self._results: list[Any] = []  # values; or pickles, when `_apart`
+        self._apart = tickets > 1 and work.foreign
+        if self._apart:
+            self._unit, self._lists = 1, False
         self._errors = False  # some of them are ItemErrors
         self._first = 0  # ticket of the first of the results, counted within the batch
         self._out: list[list[Buffer]] = []
@@ -103,16 +121,12 @@ class Run:
                 self._rest.clear()
                 self._first = self._end
                 return [self._failed(at, wrong) for at in range(self._end)]
-        step = self._work_one
-        if self._lists and self._unit == 1:
-            with self._lock:
-                rows = batch.items(0, self._end)
-                self._rest = deque(rows)
-            self._begins(rows)
-            step = self._work_singles
         while self._rest:
             try:
-                step(batch)
+                if self._is_fast():
+                    self._work_singles(batch)
+                else:
+                    self._work_one(batch)
             except Disconnected:
                 raise
             except BaseException as error:
@@ -133,18 +147,70 @@ class Run:
         except Exception as error:
             raise items_error(error) from error
         self._begins(rows)
-        if self._lists:
-            self._call_each(rows, self._results)
-        elif self._per_item:
-            results: list[Any] = []
-            self._call_each(rows, results)
-            self._results.append(results)
-        else:
-            self._results.append(self._call(rows))
+        if not self._per_item:
+            self._keep(self._call(rows))
+            return
+        results: list[Any] = []
+        self._call_each(rows, results)
+        self._keep(results)
+
+    def _keep(self, result: Any) -> None:
+        """Keep a ticket's result as it is now."""
+        work = self._work
+        if not self._apart and self._frame.tickets > 1:
+            if are_constant(result if self._per_item else (result,)):
+                work.constant += 1
+            else:
+                self._go_apart()
+        if not self._apart:
+            with self._lock:
+                self._results += result if self._lists else [result]
+            return
+        payload = self._pickle(result)
+        with self._lock:
+            if len(payload) == 1 and isinstance(payload[0], bytes):
+                self._results.append(payload[0])
+                return
+            self._flush(len(self._results))  # it has buffers of its own, and goes alone
+            at, self._first = self._first, self._first + 1
+            self._out.append(self._answer(at, payload))
+
+    def _go_apart(self) -> None:
+        """From here on each result is pickled by itself."""
+        with self._lock:
+            self._flush(len(self._results) // self._unit)
+            self._apart = self._work.foreign = True
+            self._unit, self._lists = 1, False
+
+    # ---- many tickets of one item each, when all results so far could not change
+
+    def _is_fast(self) -> bool:
+        return self._lists and self._unit == 1 and self._work.constant >= _TRUST
 
     def _work_singles(self, batch: Batch) -> None:
-        """All tickets, of one item each."""
-        self._call_each(_emptying(self._rest), self._results)
+        """All that is left, at the speed of C. From a result that can change on, it is done again, one by one."""
+        with self._lock:
+            start = self._first + len(self._results)
+            rows = batch.items(start, self._end - start)
+            self._rest = deque(rows)
+        self._begins(rows)
+        error: BaseException | None = None
+        try:
+            self._call_each(_emptying(self._rest), self._results)
+        except Disconnected:
+            raise
+        except BaseException as raised:
+            error = raised
+        with self._lock:
+            good = _constant_ones(self._results)
+            again = good < len(self._results)
+            if again:
+                del self._results[good:]
+                self._go_apart()
+            done = self._first + len(self._results) + (error is not None and not again)
+            self._rest = deque(range(done, self._end))
+        if error is not None and not again:
+            raise error
 
     def _call_each(self, rows: Iterable[Any], results: list[Any]) -> None:
         """Call the function with each item. ``extend`` keeps what was done before an exception."""
@@ -209,7 +275,8 @@ class Run:
         From any thread.
         """
         with self._lock:
-            self._flush(len(self._results) // self._unit)
+            done = _constant_ones(self._results) if self._is_fast() else len(self._results) // self._unit
+            self._flush(done)
             self._give_back()  # last: what is short in its history is forgotten then, and nothing more comes ahead
             if self._frame.tickets > 1 and self._first < self._end:
                 self._out.append(self._about(Kind.TAKEN, self._first, self._end))
@@ -242,35 +309,53 @@ class Run:
         del self._results[: tickets * self._unit]
         first, self._first = self._first, self._first + tickets
         seconds = self._seconds()
-        body = dumps_plain(results) if tickets > 1 else None
-        if body is None:
+        if tickets == 1:
+            self._out.append(self._answer_one(first, seconds, results if self._lists else results[0]))
+        elif self._apart:
+            self._out.append(self._answer_all(first, tickets, seconds, dumps(results), PICKLED))
+        elif (body := dumps_plain(results)) is not None:  # there are no errors among them: those are not plain data
+            self._out.append(self._answer_all(first, tickets, seconds, (body,), LISTED))
+        else:
             for at in range(tickets):
                 own = results[at * self._unit : (at + 1) * self._unit]
                 self._out.append(self._answer_one(first + at, seconds / tickets, own if self._lists else own[0]))
-            return
-        self._out.append(
-            encode(
-                Kind.ANSWER,
-                (body,),
-                queue=self._frame.queue,
-                serial=self._frame.serial + first,
-                number=seconds,
-                flags=HAS_VALUE | LISTED,  # no errors among them: those are not plain data
-                tickets=tickets,
-                rows=self._unit if self._lists else 0,
-            )
+
+    def _answer_all(self, first: int, tickets: int, seconds: float, value: Payload, form: int) -> list[Buffer]:
+        return encode(
+            Kind.ANSWER,
+            value,
+            queue=self._frame.queue,
+            serial=self._frame.serial + first,
+            number=seconds,
+            flags=HAS_VALUE | form | self._error_flag(),
+            tickets=tickets,
+            rows=self._unit if self._lists else 0,
         )
 
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
-            value = dumps(result)
+            payload: Payload = (result,) if self._apart else self._pickle(result)
         except Exception as error:
+            return self._failed(at, error)
+        return self._answer(at, payload, seconds)
+
+    def _answer(self, at: int, payload: Payload, seconds: float | None = None) -> list[Buffer]:
+        serial = self._frame.serial + at
+        seconds = self._seconds() if seconds is None else seconds
+        return answer_message(self._frame.queue, serial, seconds, payload, self._error_flag())
+
+    def _pickle(self, result: Any) -> Payload:
+        """The result of a ticket. Of a short form, an item's result that cannot be pickled costs that item only."""
+        try:
+            return dumps(result)
+        except Exception:
             if self._retries is None:
-                return self._failed(at, error)
+                raise
             self._errors = True
-            value = dumps([_sure(item) for item in result])
-        flags = WITH_ERRORS if self._errors else 0
-        return answer_message(self._frame.queue, self._frame.serial + at, seconds, value, flags)
+            return dumps([_sure(item) for item in result])
+
+    def _error_flag(self) -> int:
+        return WITH_ERRORS if self._errors else 0
 
     def _failed(self, at: int, error: BaseException) -> list[Buffer]:
         return failed_message(error, self._frame.queue, self._frame.serial + at, self._seconds())
@@ -281,9 +366,7 @@ class Run:
         return seconds
 
 
-def answer_message(
-    queue: int, serial: int, seconds: float, value: tuple[Buffer, ...] = (), flags: int = 0
-) -> list[Buffer]:
+def answer_message(queue: int, serial: int, seconds: float, value: Payload = (), flags: int = 0) -> list[Buffer]:
     """The answer to a ticket, with its result where one goes along."""
     flags |= HAS_VALUE if value else 0
     return encode(Kind.ANSWER, value, queue=queue, serial=serial, number=seconds, flags=flags)
@@ -299,6 +382,13 @@ def items_error(error: BaseException) -> PayloadError:
     wrong = PayloadError(f"the items cannot be unpickled in the worker: {type(error).__name__}: {error}")
     wrong.__cause__ = error
     return wrong
+
+
+def _constant_ones(results: list[Any]) -> int:
+    """How many at the front cannot change."""
+    if set(map(type, results)) <= _KEPT:
+        return len(results)
+    return next(at for at, result in enumerate(results) if type(result) not in _KEPT)
 
 
 def _sure(result: Any) -> Any:

@@ -2,6 +2,8 @@
 
 There is no reader thread: a worker with one thread gets its chunk on the very thread that asked, without a hand-over.
 With several threads one of those that wait reads, and wakes the others when something for them has come.
+
+When the manager offers shared memory, large pieces go through it (ring.py): here they are read in place.
 """
 
 from __future__ import annotations
@@ -10,14 +12,19 @@ import os
 import select
 import socket
 import threading
+from array import array
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from eisenmp.wire import Buffer, Decoder, Frame, Kind
+from eisenmp.wire import LARGE, Buffer, Decoder, Frame, Kind, encode, place
+
+if TYPE_CHECKING:
+    from eisenmp.ring import Lender, Writer
 
 __all__ = ["Disconnected", "WorkerChannel"]
 
 _IOV: Final = 64
+_DESCRIPTORS: Final = 64  # bytes that hold what comes beside a message; there is one at most
 
 
 class Disconnected(BaseException):
@@ -43,15 +50,28 @@ class WorkerChannel:
         self._sending = threading.Lock()
         self._reading = False
         self._decoder = Decoder(1, Kind.LAST_TO_WORKER)
+        self._shared: tuple[Lender, Writer] | None = None
+        self._takes_descriptors = hasattr(sock, "recvmsg_into") and hasattr(socket, "SCM_RIGHTS")
 
     def send(self, *messages: list[Buffer]) -> None:
         """Send messages in one go, in order."""
         try:
             with self._sending:
-                noted = self.noted()
-                self._send([memoryview(p).cast("B") for message in (*noted, *messages) for p in message if len(p)])
+                messages = (*self.noted(), *messages)
+                if self._shared is not None:
+                    messages = self._placed(messages, *self._shared)
+                self._send([memoryview(p).cast("B") for message in messages for p in message if len(p)])
         except OSError:
             self._lost()
+
+    def _placed(self, messages: tuple[list[Buffer], ...], lender: Lender, writer: Writer) -> tuple[list[Buffer], ...]:
+        """The messages with their large pieces in shared memory, after the news of what is free there again."""
+        news = []
+        if done := lender.done():
+            from eisenmp.ring import packed
+
+            news.append(encode(Kind.FREED, (packed(done),)))
+        return (*news, *[place(message, writer.put, LARGE) for message in messages])
 
     def _send(self, pieces: list[memoryview]) -> None:
         if not hasattr(self._sock, "sendmsg"):  # Windows
@@ -88,12 +108,44 @@ class WorkerChannel:
 
     def _receive(self) -> list[Frame]:
         try:
-            count = self._sock.recv_into(self._decoder.room())
+            count = self._read(self._decoder.room())
         except OSError:
             count = 0
         if not count:
             self._lost()
-        return self._decoder.advance(count)
+        return [frame for frame in self._decoder.advance(count) if frame.kind < Kind.RING or self._is_theirs(frame)]
+
+    def _read(self, room: memoryview) -> int:
+        if not self._takes_descriptors:
+            return self._sock.recv_into(room)
+        count, beside, _, _ = self._sock.recvmsg_into([room], _DESCRIPTORS, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+        for level, kind, data in beside:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(data) >= array("i").itemsize:
+                self._share(array("i", data)[0])
+        return count
+
+    def _share(self, fd: int) -> None:
+        """The manager offers memory. If it cannot be had, say nothing: then the socket carries everything."""
+        from eisenmp.ring import Lender, Memory, Writer
+
+        try:
+            memory = Memory(fd)
+        except (OSError, ValueError):
+            return
+        lender = Lender(memory, 0)
+        lender.live_on()
+        self._decoder.open = lender.open
+        with self._sending:  # nothing of ours lies there before the manager knows
+            self._send([memoryview(piece) for piece in encode(Kind.RING_READY)])
+            self._shared = lender, Writer(memory, memory.half)
+
+    def _is_theirs(self, frame: Frame) -> bool:
+        """Whether the message is for others than the channel itself; else it is dealt with."""
+        if frame.kind == Kind.FREE and self._shared is not None:
+            from eisenmp.ring import unpacked
+
+            self._shared[1].free(unpacked(frame.body))
+        return False
 
     def _lost(self) -> None:
         if self._shared_process:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from eisenmp.payload import dumps, loads
+from eisenmp.parcel import open_place
+from eisenmp.payload import Payload, dumps, loads
 from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, PICKLED, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import answer_message
 from eisenmp.worker.channel import WorkerChannel
@@ -31,7 +32,7 @@ class Lease:
         self._serial = serial
         self.where: Callable[[], int] | None = None  # tells which ticket of a batch is at work
         self.batch = batch  # that it came in; None: it came alone
-        self.value: tuple[Buffer, ...] = ()
+        self.value: Payload = ()
         self.begun = time.perf_counter()
 
     @property
@@ -113,7 +114,6 @@ class Inbox:
         self.channel: WorkerChannel  # see connect
         self.tools: deque[Frame] = deque()
         self.tools_seen = 0
-        self.shares_seen = 0
         self.on_queue: Any = None  # called with the row of a queue made after the start
         self._replies: dict[int, Frame] = {}
         self._requests = count(1)
@@ -131,9 +131,8 @@ class Inbox:
         if kind == Kind.CHUNK and not frame.number:
             self.stock.keep(frame)
         elif kind == Kind.SHARE:
-            name, whole = loads(frame.payload)
-            self.toolbox.set_shared(name, loads(whole))
-            self.shares_seen += 1
+            name, place = loads(frame.payload)
+            self.toolbox.set_shared(name, open_place(place))
         elif kind == Kind.TOOL:
             self.tools.append(frame)
             self.tools_seen += 1
@@ -142,7 +141,7 @@ class Inbox:
         else:
             self._replies[int(frame.number) if kind == Kind.CHUNK else frame.serial] = frame
 
-    def ask(self, kind: int, queue: int, timeout: float, payload: tuple[Buffer, ...] = ()) -> Frame:
+    def ask(self, kind: int, queue: int, timeout: float, payload: Payload = ()) -> Frame:
         """Send a request and wait for its reply."""
         request = next(self._requests)
         self.channel.send(encode(kind, payload, queue=queue, serial=request, number=timeout))
@@ -181,7 +180,7 @@ class Inbox:
             leases = self._leases.pop(threading.get_ident(), {})
         return sorted(leases.values(), key=lambda lease: lease.begun)
 
-    def keep_result(self, queue: int, serial: int, value: tuple[Buffer, ...]) -> bool:
+    def keep_result(self, queue: int, serial: int, value: Payload) -> bool:
         """The result of a ticket, for its answer. False: no thread of this worker holds the ticket now."""
         with self._results:
             for leases in self._leases.values():

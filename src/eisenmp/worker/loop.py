@@ -64,11 +64,13 @@ def run_plain(
     `retries`: how often an item that raised is tried again; it fails alone then. None: its chunk fails.
     """
     answers: list[list[Buffer]] = []
+    work = Work(call, per_item, retries)
     while True:
         frame = inbox.take(ANY_QUEUE, FOREVER, *answers)
         if frame.kind == Kind.END:
             return
-        answers = _run(inbox, toolbox, frame, Work(call, per_item, retries))
+        answers = _run(inbox, toolbox, frame, work)
+        del frame  # before the answer goes: shared memory that it lies in is told to be free along with it
 
 
 def _run(inbox: Inbox, toolbox: Toolbox, frame: Frame, work: Work) -> list[list[Buffer]]:

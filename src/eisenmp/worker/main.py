@@ -1,18 +1,20 @@
 """The worker process, from its first breath to its last.
 
-1. take the end of the channel that the manager left for this process, and read SETUP, its first message
+1. take the end of the channel that the manager left for this process; read up to the last part of SETUP
 2. take over the manager's search path; die when the manager dies; leave Ctrl-C to the manager
 3. send prints and log records to the manager
-4. fill the toolbox; wait for the shared objects that were announced
+4. open the attributes and shared objects, fill the toolbox; wait for the tools that were announced
 5. load the worker modules, the last one first; call all but the first one once
 6. say UP, then call the first one again and again (worker/loop.py)
 7. say RETURNED, wait for the threads that the modules have started, end
 
-SETUP is a pickled dict of plain data::
+SETUP is a pickled dict of plain data and comes in parts, SHARE messages between them (worker/kit.py)::
 
-    sys_path, argv, slot, name, queues (rows of the queue table), modules [(path, ref)], function (of a short form, see
-    functions.py; else None), call ('toolbox', …), settings,
-    attributes [(name, payload)], shares and tools (how many such messages follow), log_levels, or template=True
+    for all alike:    sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings, log_levels, attributes
+                      [(name, place)], among them the function of a short form (functions.py)
+    the last part:    slot, name, queues (rows of the queue table), tools (how many such messages follow)
+
+A fork of the template (worker/template.py) finds all but the last part done, the modules' imports included.
 """
 
 from __future__ import annotations
@@ -24,22 +26,21 @@ import socket
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from eisenmp.errors import ProtocolError
-from eisenmp.functions import unpack_function
-from eisenmp.payload import loads
+from eisenmp.functions import Function, begin
 from eisenmp.wire import HEAD_BYTES, Kind, encode, read_head
 from eisenmp.worker.channel import Disconnected, WorkerChannel
 from eisenmp.worker.inbox import Inbox
+from eisenmp.worker.kit import Kit, StartError, traceback_text
 from eisenmp.worker.loader import load
 from eisenmp.worker.loop import bind, call_until_done, run_plain
-from eisenmp.worker.streams import LineStream, redirect, redirect_logging
+from eisenmp.worker.streams import Outlets
 from eisenmp.worker.toolbox import Toolbox
 
-__all__ = ["from_command_line", "run", "run_forked", "run_in_thread"]
+__all__ = ["die_with", "from_command_line", "quiet_signals", "run", "run_fork", "run_forked", "run_in_thread"]
 
 
 def from_command_line() -> None:
@@ -48,68 +49,88 @@ def from_command_line() -> None:
         sock = socket.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined,unused-ignore]
     else:
         sock = socket.socket(fileno=int(sys.argv[2]))
+        sock.set_inheritable(False)  # a program that the worker starts has no part in it
     run(sock)
 
 
 def run_forked(sock: socket.socket) -> int:
-    """Entry of a forked process, which must not come back: its exit code."""
-    code = 1
-    try:
+    """Entry of a copy of the manager, which must not come back: its exit code."""
+
+    def work() -> None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # the manager's input is not ours to read
         # What was the manager's dispatcher thread, a daemon, is the main thread here; threads inherit that from it.
         threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
-        run(sock)
+        run(sock, own_files=False)
+
+    return _exit_code(work)
+
+
+def run_fork(sock: socket.socket, kit: Kit, outlets: Outlets) -> int:
+    """Entry of a fork of the template: its exit code."""
+
+    def work() -> None:
+        _read_setup(sock, kit)
+        _work(sock, kit, outlets=outlets)
+
+    return _exit_code(work)
+
+
+def _exit_code(work: Callable[[], None]) -> int:
+    code = 1
+    try:
+        work()
         code = 0
     except SystemExit as leave:
         code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     return code
 
 
-def run(sock: socket.socket) -> None:
-    """A worker process on its end of the channel, or the template process of ``forkserver``."""
-    setup = _read_setup(sock)
-    sys.path[:] = setup["sys_path"]
-    _quiet_signals()
-    _die_with_manager()
-    if setup.get("template"):
-        from eisenmp.worker.template import serve
-
-        serve(sock, run_forked)
-        return
-    sys.argv[:] = setup["argv"]
-    _work(sock, setup, shared_process=False)
+def run(sock: socket.socket, *, own_files: bool = True) -> None:
+    """A worker process on its end of the channel. `own_files`: see :class:`Kit`."""
+    kit = Kit(own_files=own_files)
+    _read_setup(sock, kit)
+    sys.path[:] = kit.setup["sys_path"]
+    quiet_signals()
+    die_with(os.getppid())
+    sys.argv[:] = kit.setup["argv"]
+    _work(sock, kit)
 
 
 def run_in_thread(sock: socket.socket) -> None:
     """A worker as a thread of the manager (engine ``inline``): nothing of the process is changed."""
+    kit = Kit(own_files=False)
     try:
-        _work(sock, _read_setup(sock), shared_process=True)
+        _read_setup(sock, kit)
+        _work(sock, kit, shared_process=True)
     except Disconnected:
         pass
 
 
-def _work(sock: socket.socket, setup: Mapping[str, Any], *, shared_process: bool) -> None:
+def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shared_process: bool = False) -> None:
     began = time.perf_counter()
+    setup = kit.setup
     toolbox = Toolbox()
     plain = setup["call"] != "toolbox"
     inbox = Inbox(toolbox, plain=plain)
     inbox.on_queue = toolbox.add_queue
     channel = WorkerChannel(sock, inbox.on_frame, shared_process=shared_process)
     inbox.connect(channel)
-    streams: tuple[LineStream, ...] = ()
     if not shared_process:
         channel.watch_manager()
-        streams = redirect(inbox)
-        redirect_logging(inbox, setup["log_levels"], setup)
+        if outlets is None:
+            outlets = Outlets(inbox, setup["log_levels"], setup)
+        else:
+            outlets.turn(inbox, setup)
     try:
-        entry = _prepare(toolbox, inbox, setup)
+        entry = _prepare(toolbox, inbox, kit)
         channel.send(encode(Kind.UP, number=time.perf_counter() - began))
         if plain:
-            short, per_item = setup.get("function"), setup["call"] == "item"
-            call = entry if short is not None else bind(entry, toolbox)
-            run_plain(inbox, toolbox, call, per_item=per_item, retries=short["retries"] if short is not None else None)
+            function, per_item = kit.function(), setup["call"] == "item"
+            call = entry if function is not None else bind(entry, toolbox)
+            retries = function.retries if function is not None else None
+            run_plain(inbox, toolbox, call, per_item=per_item, retries=retries)
         else:
             call_until_done(inbox, toolbox, entry)
         inbox.stock.give_all_back()
@@ -121,50 +142,38 @@ def _work(sock: socket.socket, setup: Mapping[str, Any], *, shared_process: bool
             _wait_for_threads()
             inbox.stock.give_all_back()
         inbox.close()
-        for stream in streams:
-            stream.finish()
+        if outlets is not None:
+            outlets.finish()
 
 
-class StartError(Exception):
-    """The worker cannot begin. ``args``: (what is wrong and where, traceback text)."""
-
-
-def _prepare(toolbox: Toolbox, inbox: Inbox, setup: Mapping[str, Any]) -> Callable[..., Any]:
+def _prepare(toolbox: Toolbox, inbox: Inbox, kit: Kit) -> Callable[..., Any]:
     """Fill the toolbox, load and start the modules; the first module's entry is returned, not called."""
-    what = "the toolbox"
+    toolbox.furnish(inbox, kit.setup)
+    toolbox.update(kit.open().items())
+    inbox.channel.wait_for(lambda: inbox.tools_seen >= kit.setup["tools"])
+    function = kit.function()
+    if function is not None:
+        return _begin_function(function)
+    modules: list[tuple[str, str]] = kit.setup["modules"]
+    path, ref = modules[0]
     try:
-        toolbox.furnish(inbox, setup)
-        for name, payload in setup["attributes"]:
-            what = f"the toolbox attribute {name!r}"
-            toolbox.update([(name, loads(payload))])
-        what = "a shared object"
-        inbox.channel.wait_for(lambda: inbox.shares_seen >= setup["shares"] and inbox.tools_seen >= setup["tools"])
-    except Disconnected:
-        raise
-    except BaseException as error:
-        words = f"{what} cannot be made in the worker: {type(error).__name__}: {error}"
-        raise StartError(words, _traceback(error)) from error
-    if setup.get("function") is not None:
-        return _prepare_function(setup["function"])
-    path, ref = setup["modules"][0]
-    try:
-        for path, ref in reversed(setup["modules"][1:]):
+        for path, ref in reversed(modules[1:]):
             load(path, ref)(toolbox)
-        path, ref = setup["modules"][0]
+        path, ref = modules[0]
         return load(path, ref)
     except Disconnected:
         raise
     except BaseException as error:
-        raise StartError(_blame(error, path), _traceback(error)) from error
+        raise StartError(_blame(error, path), traceback_text(error)) from error
 
 
-def _prepare_function(packed: dict[str, Any]) -> Callable[..., Any]:
+def _begin_function(function: Function) -> Callable[..., Any]:
     try:
-        return unpack_function(packed)
+        return begin(function)
     except Disconnected:
         raise
     except BaseException as error:
-        raise StartError(_blame(error, "function"), _traceback(error)) from error
+        raise StartError(_blame(error, "function"), traceback_text(error)) from error
 
 
 def _blame(error: BaseException, path: str) -> str:
@@ -173,6 +182,8 @@ def _blame(error: BaseException, path: str) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         where, message = f"{error.filename}, line {error.lineno}", error.msg
     else:
+        import traceback
+
         ours = os.path.dirname(os.path.abspath(__file__))
         for frame in traceback.extract_tb(error.__traceback__):
             if not frame.filename.startswith(("<frozen", ours)):
@@ -180,17 +191,17 @@ def _blame(error: BaseException, path: str) -> str:
     return f"worker module {where}: {type(error).__name__}: {message}"
 
 
-def _traceback(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error)).rstrip()
-
-
-def _read_setup(sock: socket.socket) -> dict[str, Any]:
-    """The first message, read byte-exact so that nothing of the next one is taken along."""
-    kind, length = read_head(_read_exactly(sock, HEAD_BYTES))
-    if kind != Kind.SETUP:
-        raise ProtocolError(f"the first message is of kind {kind}, not SETUP")
-    setup: dict[str, Any] = pickle.loads(_read_exactly(sock, length))
-    return setup
+def _read_setup(sock: socket.socket, kit: Kit) -> None:
+    """The first messages, read byte-exact so that nothing of what follows is taken along."""
+    while not kit.complete:
+        kind, length = read_head(_read_exactly(sock, HEAD_BYTES))
+        body = _read_exactly(sock, length)
+        if kind == Kind.SETUP:
+            kit.add_setup(body)
+        elif kind == Kind.SHARE:
+            kit.add_share(body)
+        else:
+            raise ProtocolError(f"a message of kind {kind} ahead of SETUP")
 
 
 def _read_exactly(sock: socket.socket, need: int) -> bytes:
@@ -203,7 +214,7 @@ def _read_exactly(sock: socket.socket, need: int) -> bytes:
     return bytes(data)
 
 
-def _quiet_signals() -> None:
+def quiet_signals() -> None:
     """Ctrl-C reaches every process of the terminal: ending workers is the manager's business."""
     if threading.current_thread() is threading.main_thread():
         # a handler that does nothing, not SIG_IGN, which programs started by the worker would inherit
@@ -212,11 +223,14 @@ def _quiet_signals() -> None:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
-def _die_with_manager() -> None:
-    """Linux ends this process with the thread that started it, even when it is busy in C code."""
+def die_with(parent: int) -> None:
+    """Linux ends this process with the thread that started it, even when it is busy in C code.
+
+    Args:
+        parent: the process that has started this one, which may be gone already.
+    """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
     try:
         import ctypes
 

@@ -1,20 +1,34 @@
-"""``print`` and ``logging`` of a worker, sent to the manager: whole lines, whole records."""
+"""What a worker prints, sent to the manager as whole lines; its log records go the same way (records.py)."""
 
 from __future__ import annotations
 
 import io
-import logging
-import os
-import pickle
 import sys
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-from eisenmp.wire import Kind, encode
-from eisenmp.worker.inbox import Inbox
+from eisenmp.wire import Buffer, Kind, encode
 
-__all__ = ["LineStream", "redirect", "redirect_logging"]
+if TYPE_CHECKING:
+    from eisenmp.worker.inbox import Lease
+    from eisenmp.worker.records import ToManager
+
+__all__ = ["LineStream", "Outlets", "Way", "redirect"]
+
+
+class Way(Protocol):
+    """To the manager: an inbox, or what the template has in its place."""
+
+    @property
+    def channel(self) -> Sender: ...
+    def newest(self) -> Lease | None: ...
+
+
+class Sender(Protocol):
+    """Sends messages."""
+
+    def send(self, *messages: list[Buffer]) -> None: ...
 
 
 class LineStream(io.TextIOBase):
@@ -23,8 +37,8 @@ class LineStream(io.TextIOBase):
     Each thread has a line of its own in the making, so that lines of several threads do not mix.
     """
 
-    def __init__(self, inbox: Inbox, fd: int) -> None:
-        self._inbox = inbox
+    def __init__(self, inbox: Way, fd: int) -> None:
+        self.inbox = inbox  # a fork of the template puts its own here
         self._fd = fd
         self._parts: dict[int, str] = {}
 
@@ -58,42 +72,93 @@ class LineStream(io.TextIOBase):
 
     def _send(self, lines: str) -> None:
         body = lines.encode("utf-8", "backslashreplace")
-        self._inbox.channel.send(encode(Kind.PRINT, (body,), flags=int(self._fd == 2)))
+        self.inbox.channel.send(encode(Kind.PRINT, (body,), flags=int(self._fd == 2)))
 
 
-def redirect(inbox: Inbox) -> tuple[LineStream, LineStream]:
+def redirect(inbox: Way) -> tuple[LineStream, LineStream]:
     """Send what this process prints to the manager."""
     out, err = LineStream(inbox, 1), LineStream(inbox, 2)
     sys.stdout, sys.stderr = out, err
     return out, err
 
 
-class _ToManager(logging.Handler):
-    def __init__(self, inbox: Inbox, identity: Mapping[str, Any]) -> None:
-        super().__init__()
+class Outlets:
+    """All ways on which a process speaks to its user: the two streams and the log handler.
+
+    Modules that the template has imported may hold on to them, so a fork does not make its own but turns them.
+
+    Args:
+        inbox: leads to the manager.
+        levels: of loggers, as they are set there.
+        identity: ``name`` and ``slot`` of the worker.
+    """
+
+    def __init__(self, inbox: Way, levels: Mapping[str, int], identity: Mapping[str, Any]) -> None:
         self._inbox = inbox
-        self._identity = dict(identity)
+        self._levels = levels
+        self._identity = identity
+        self._streams = redirect(inbox)
+        self._handler: ToManager | None = None
+        if "logging" in sys.modules:
+            self._take_logging()
+        else:
+            sys.meta_path.insert(0, _Awaited("logging", self._take_logging))
 
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            lease = self._inbox.newest()
-            fields = {k: v for k, v in record.__dict__.items() if k not in ("args", "exc_info", "msg", "exc_text")}
-            fields.update(self._identity, msg=record.getMessage(), args=None, exc_info=None)
-            fields["exc_text"] = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
-            fields["ticket"] = None if lease is None else lease.serial
-            # an `extra` may be anything, of classes that the manager does not have: what is no plain value goes as text
-            plain = {k: v if isinstance(v, str | int | float | None) else str(v) for k, v in fields.items()}
-            self._inbox.channel.send(encode(Kind.LOG, (pickle.dumps(plain),)))
-        except Exception:
-            self.handleError(record)
+    def _take_logging(self) -> None:
+        from eisenmp.worker.records import redirect_logging
+
+        self._handler = redirect_logging(self._inbox, self._levels, self._identity)
+
+    def turn(self, inbox: Way, identity: Mapping[str, Any]) -> None:
+        """From now on everything goes through that inbox."""
+        self._inbox, self._identity = inbox, identity
+        for stream in self._streams:
+            stream.inbox = inbox
+        if self._handler is not None:
+            self._handler.address(inbox, identity)
+
+    def finish(self) -> None:
+        """Send what never got its line end."""
+        for stream in self._streams:
+            stream.finish()
 
 
-def redirect_logging(inbox: Inbox, levels: Mapping[str, int], identity: Mapping[str, Any]) -> None:
-    """Send log records to the manager's loggers, at the levels that are set there."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)  # by fork the manager's own handlers came along
-    for name, level in levels.items():
-        logging.getLogger(name or None).setLevel(level)
-    root.addHandler(_ToManager(inbox, {"worker": identity["name"], "slot": identity["slot"], "pid": os.getpid()}))
-    logging.captureWarnings(False)
+class _Awaited:
+    """An entry of ``sys.meta_path`` that does something right after the first import of a module.
+
+    For ``logging``: to import it in each worker is a tenth of its start-up, and many workers never log.
+    """
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        self._name = name
+        self._then = then
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """None for other modules: the finders behind this one are asked."""
+        if name != self._name:
+            return None
+        from importlib.util import find_spec
+
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Follower(spec.loader, self._then)  # type: ignore[assignment]
+        return spec
+
+
+class _Follower:
+    """Loads with another loader, leaves that one in its place, and does one thing more."""
+
+    def __init__(self, loader: Any, then: Callable[[], None]) -> None:
+        self._loader = loader
+        self._then = then
+
+    def create_module(self, spec: Any) -> Any:
+        """As the loader has it."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        """As the loader has it, and then."""
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._then()
