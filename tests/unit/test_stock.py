@@ -14,6 +14,7 @@ from eisenmp.payload import dumps
 from eisenmp.wire import ANY_QUEUE, LISTED, Buffer, Frame, Kind, encode
 from eisenmp.worker import stock as module
 from eisenmp.worker.batch import Batch
+from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.inbox import Inbox, Lease
 from eisenmp.worker.loop import call_until_done
 from eisenmp.worker.stock import Stock
@@ -418,6 +419,23 @@ def test_it_sleeps_for_good_while_there_is_nothing(make: Make, ticks: Ticks) -> 
     ticks.tick(2)
     assert bench.channel.said() == [(Kind.GIVE_BACK, Q, 1, 1)]
     assert len(ticks.slept_for) == looks + 3
+
+
+def test_it_ends_without_a_word_when_the_manager_is_gone(
+    make: Make, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make()
+    bench.keep(chunk(0))
+    (thread,) = helpers()
+
+    def send(*messages: list[Buffer]) -> None:
+        raise Disconnected
+
+    monkeypatch.setattr(bench.channel, 'send', send)
+    ticks.tick()
+    ticks.last()
+    thread.join(ALARM)
+    assert not thread.is_alive()  # and pytest would tell of an exception that nobody caught
 
 
 def test_closing_ends_it(make: Make, ticks: Ticks) -> None:

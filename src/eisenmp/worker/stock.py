@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import Batch
-from eisenmp.worker.channel import WorkerChannel
+from eisenmp.worker.channel import Disconnected, WorkerChannel
 
 __all__ = ["Stock"]
 
@@ -115,6 +115,12 @@ class Stock:
             self._parked.set()
 
     def _help(self) -> None:
+        try:
+            self._help_until_closed()
+        except Disconnected:
+            pass  # the manager is gone, or has ended this worker, which is a thread of its own (engine inline)
+
+    def _help_until_closed(self) -> None:
         """Return what has lain here for too long; sleeps for good while there is nothing."""
         seen: set[Any] = set()
         idle = 0
