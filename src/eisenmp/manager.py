@@ -327,10 +327,10 @@ class Mp:
             Exception: what a worker's function or a generator raised, with the remote traceback as its cause.
         """
         job = self._started()
-        with self._lock:
-            self.results.release(threading.get_ident())
-            job.release_feeders()
         try:
+            with self._lock:
+                self.results.release(threading.get_ident())
+                job.release_feeders()
             if not job.over.wait(timeout):
                 raise TimeoutError(f"the job still runs after {timeout:g} s: {self.results.summary()}")
         except KeyboardInterrupt as interrupt:
