@@ -263,11 +263,10 @@ class Feeder:
     def _ship(self, rows: Any) -> bool:
         """Pickle what was read together, and put it. False: feed no more."""
         count = len(rows)
+        self._note_kind(rows)
         if count <= self.rows:
-            self._note_kind(rows)
             self.made += count
             return self._ship_one(rows)
-        self._note_kind(rows)
         payload = self._pickle_together(rows)
         if payload is not None:
             self.made += count

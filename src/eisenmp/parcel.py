@@ -7,12 +7,12 @@ writes is its own. Where there is no such file, the bytes travel in each process
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Final
 
 from eisenmp.payload import dumps, loads, nbytes
+from eisenmp.unnamed import unnamed_file, write_all
 from eisenmp.wire import Buffer, Pieces
 
 __all__ = ["Parcel", "Place", "SharedFile", "open_place", "pack"]
@@ -107,23 +107,17 @@ def _lay_down(pieces: Sequence[Buffer], sizes: Sequence[int]) -> SharedFile | No
         return None  # a descriptor cannot be handed on
     offsets, total = _layout(sizes)
     try:
-        file = SharedFile(_anonymous_file())
+        file = SharedFile(unnamed_file())
     except OSError:
         return None
     try:
         os.ftruncate(file.fileno(), total)
         for piece, at in zip(pieces, offsets, strict=True):
-            _write_all(file.fileno(), memoryview(piece).cast("B"), at)
+            write_all(file.fileno(), piece, at)
     except OSError:  # no room there
         file.close()
         return None
     return file
-
-
-def _write_all(fd: int, rest: memoryview, at: int) -> None:
-    while rest:
-        count = os.pwrite(fd, rest, at)
-        rest, at = rest[count:], at + count
 
 
 def _read_all(fd: int, size: int, at: int) -> bytes:
@@ -131,16 +125,3 @@ def _read_all(fd: int, size: int, at: int) -> bytes:
     while len(data) < size:
         data += os.pread(fd, size - len(data), at + len(data))
     return bytes(data)
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create") and not hasattr(sys, "getandroidapilevel"):
-        try:
-            return os.memfd_create("eisenmp", os.MFD_CLOEXEC)
-        except OSError:
-            pass  # an old kernel, or one that forbids it
-    import tempfile
-
-    fd, path = tempfile.mkstemp(prefix="eisenmp-")
-    os.unlink(path)
-    return fd

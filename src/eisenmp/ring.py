@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from eisenmp.errors import ProtocolError
+from eisenmp.unnamed import unnamed_file, write_all
 from eisenmp.wire import Buffer
 
 __all__ = ["HALF", "Copier", "Lender", "Memory", "Shelf", "Slots", "Writer", "close_all", "packed", "shelf", "unpacked"]
@@ -133,20 +134,7 @@ def close_all() -> None:
 
 
 def _new_file() -> int:
-    """A file without a name; in memory, where the system can."""
-    if hasattr(os, "memfd_create"):
-        try:
-            return os.memfd_create("eisenmp", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        except OSError:
-            pass  # a sandbox that forbids it
-    import tempfile
-
-    try:
-        fd, path = tempfile.mkstemp(prefix="eisenmp-", dir="/dev/shm")
-    except OSError:
-        fd, path = tempfile.mkstemp(prefix="eisenmp-")
-    os.unlink(path)
-    return fd
+    return unnamed_file(getattr(os, "MFD_ALLOW_SEALING", 0), "/dev/shm")
 
 
 def _seal(fd: int) -> None:
@@ -219,10 +207,7 @@ def _reserve(fd: int, offset: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, offset, size)
         return
-    rest = memoryview(bytes(size))
-    while rest:
-        count = os.pwrite(fd, rest, offset)
-        rest, offset = rest[count:], offset + count
+    write_all(fd, bytes(size), offset)
 
 
 class _Half:

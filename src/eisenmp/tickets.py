@@ -10,7 +10,7 @@ from eisenmp.crew import Worker
 from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
 from eisenmp.feeder import Feeder
 from eisenmp.job import Job
-from eisenmp.ledger import Chunk
+from eisenmp.ledger import Chunk, State
 from eisenmp.limits import Limits
 from eisenmp.payload import loads, loads_error
 from eisenmp.queues import Getter, Message, NamedQueue
@@ -85,7 +85,8 @@ class TicketDesk:
             return 1
         first = queue.entries[0] if queue.entries else None
         size = first.nbytes // first.tickets if isinstance(first, Chunk) else 0
-        most = history.allowance(queue.fill, self._job.settings.procs, size)
+        queued = self._job.ledger.track(queue.number).counts[State.QUEUED]  # to count the entries takes too long here
+        most = history.allowance(queued, self._job.settings.procs, size)
         return self._limits.left(worker, self._job.ledger.in_hand(worker.number, queue.number)[0], most)
 
     def _done_enough(self, worker: Worker) -> bool:

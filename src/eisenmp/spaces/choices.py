@@ -159,9 +159,9 @@ class _Choice(Space[tuple[T, ...]]):
         """How many items of `r` elements there are over a pool of `n`."""
 
     @classmethod
-    @abstractmethod
     def _before(cls, n: int, r: int, digit: int) -> int:
         """How many of these come before the first one that begins with element `digit`."""
+        return cls._count(n, r) - cls._count(n - digit, r)
 
     @staticmethod
     @abstractmethod
@@ -310,10 +310,6 @@ class Combinations(_Choice[T]):
     def _count(n: int, r: int) -> int:
         return comb(n, r)
 
-    @classmethod
-    def _before(cls, n: int, r: int, digit: int) -> int:
-        return cls._count(n, r) - cls._count(n - digit, r)
-
     @staticmethod
     def _after(rest: Any, digit: int) -> Any:
         return rest[digit + 1 :]
@@ -337,10 +333,6 @@ class CombinationsWithReplacement(_Choice[T]):
     @staticmethod
     def _count(n: int, r: int) -> int:
         return comb(n + r - 1, r) if n else int(r == 0)
-
-    @classmethod
-    def _before(cls, n: int, r: int, digit: int) -> int:
-        return cls._count(n, r) - cls._count(n - digit, r)
 
     @staticmethod
     def _after(rest: Any, digit: int) -> Any:

@@ -321,15 +321,9 @@ class Run:
                 self._out.append(self._answer_one(first + at, seconds / tickets, own if self._lists else own[0]))
 
     def _answer_all(self, first: int, tickets: int, seconds: float, value: Payload, form: int) -> list[Buffer]:
-        return encode(
-            Kind.ANSWER,
-            value,
-            queue=self._frame.queue,
-            serial=self._frame.serial + first,
-            number=seconds,
-            flags=HAS_VALUE | form | self._error_flag(),
-            tickets=tickets,
-            rows=self._unit if self._lists else 0,
+        serial, rows = self._frame.serial + first, self._unit if self._lists else 0
+        return answer_message(
+            self._frame.queue, serial, seconds, value, form | self._error_flag(), tickets=tickets, rows=rows
         )
 
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
@@ -366,10 +360,13 @@ class Run:
         return seconds
 
 
-def answer_message(queue: int, serial: int, seconds: float, value: Payload = (), flags: int = 0) -> list[Buffer]:
-    """The answer to a ticket, with its result where one goes along."""
+def answer_message(
+    queue: int, serial: int, seconds: float, value: Payload = (), flags: int = 0, *, tickets: int = 0, rows: int = 0
+) -> list[Buffer]:
+    """The answer to a ticket, or to several in a row, with their results where there are any. See ``wire``."""
     flags |= HAS_VALUE if value else 0
-    return encode(Kind.ANSWER, value, queue=queue, serial=serial, number=seconds, flags=flags)
+    fields = {"queue": queue, "serial": serial, "flags": flags, "tickets": tickets, "rows": rows}
+    return encode(Kind.ANSWER, value, number=seconds, **fields)
 
 
 def failed_message(error: BaseException, queue: int = ANY_QUEUE, serial: int = 0, seconds: float = 0.0) -> list[Buffer]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from eisenmp.parcel import open_place
 from eisenmp.payload import Payload, dumps, loads
-from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, PICKLED, Buffer, Frame, Kind, encode
+from eisenmp.wire import ANY_QUEUE, FOREVER, PICKLED, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import answer_message
 from eisenmp.worker.channel import WorkerChannel
 from eisenmp.worker.stock import Stock
@@ -90,17 +90,8 @@ def _answer(row: list[tuple[Lease, float]]) -> list[list[Buffer]]:
         return [answer_message(lease.queue, lease.serial, seconds, lease.value)]
     pieces = [bytes(one.value[0]) if one.value else None for one, _ in row]
     value = dumps(pieces) if any(pieces) else ()
-    return [
-        encode(
-            Kind.ANSWER,
-            value,
-            queue=lease.queue,
-            serial=lease.serial,
-            number=sum([each for _, each in row]),
-            flags=HAS_VALUE | PICKLED if value else PICKLED,
-            tickets=len(row),
-        )
-    ]
+    seconds = sum([each for _, each in row])
+    return [answer_message(lease.queue, lease.serial, seconds, value, PICKLED, tickets=len(row))]
 
 
 class Inbox:

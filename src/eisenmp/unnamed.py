@@ -1,0 +1,49 @@
+"""Files without a name: memory that several processes can map."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from eisenmp.wire import Buffer
+
+__all__ = ["unnamed_file", "write_all"]
+
+
+def unnamed_file(flags: int = 0, *folders: str) -> int:
+    """The descriptor of a new one: in memory where the system can, else a temporary file that is unlinked at once.
+
+    Args:
+        flags: for ``memfd_create``, beside ``MFD_CLOEXEC``.
+        folders: where to try next; the last is the folder of temporary files in any case.
+
+    Raises:
+        OSError: there is no room for a file anywhere.
+    """
+    # Android kills a process for a system call that is not on its list
+    if hasattr(os, "memfd_create") and not hasattr(sys, "getandroidapilevel"):
+        try:
+            return os.memfd_create("eisenmp", os.MFD_CLOEXEC | flags)
+        except OSError:
+            pass  # an old kernel, or a sandbox that forbids it
+    import tempfile
+
+    for folder in folders:
+        try:
+            return _unlinked(*tempfile.mkstemp(prefix="eisenmp-", dir=folder))
+        except OSError:
+            pass  # there is no such folder, or no room in it
+    return _unlinked(*tempfile.mkstemp(prefix="eisenmp-"))
+
+
+def _unlinked(fd: int, path: str) -> int:
+    os.unlink(path)
+    return fd
+
+
+def write_all(fd: int, data: Buffer, at: int) -> None:
+    """Write all of it at that place of a file."""
+    rest = memoryview(data).cast("B")
+    while rest:
+        count = os.pwrite(fd, rest, at)
+        rest, at = rest[count:], at + count
