@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Final
 
 from eisenmp.crew import Worker
-from eisenmp.engines.base import Event, Exit
+from eisenmp.engines.base import Event, Exit, Ready
 from eisenmp.errors import ProtocolError, WorkerStartError
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
@@ -38,6 +38,7 @@ __all__ = ["Dispatcher"]
 
 _CRASH_PATIENCE: Final = 5.0  # seconds that processes get to be gone when the loop itself has failed
 _LONGEST: Final = 3600.0  # seconds of one wait; the system's own limit is some weeks
+_NEVER: Final = float("inf")
 _SLOW_START: Final = 10.0  # seconds after which a worker that is not up yet is named
 
 
@@ -56,9 +57,14 @@ class Dispatcher:
         self._launched = threading.Event()
         self._finishing = False
         self._complained = False
+        self._driving = threading.Lock()  # whoever takes in what has come
+        self._failure: BaseException | None = None  # met while a feeder drove
+        self._closed = False
+        self._alarm = _NEVER  # when the loop wakes by itself
         self.tickets = TicketDesk(job)
         self.messages = MessageDesk(job, tools)
         tickets, messages = self.tickets, self.messages
+        job.assist = self.assist
         self._handlers: dict[int, Callable[[Worker, Frame], None]] = {
             Kind.UP: self._up,
             Kind.START_ERROR: self._start_error,
@@ -106,18 +112,51 @@ class Dispatcher:
             self._finish_if_over()
             later, job.later = job.later, []
             deadline = job.exchange.next_deadline()
+            self._alarm = _NEVER if deadline is None else deadline
             gone = job.crew.supervisor.gone()
         for call in later:
             self._speak(call)
         if gone:
             return False
-        events = job.engine.wait(None if deadline is None else min(_LONGEST, max(0.0, deadline - job.clock())))
+        ready = job.engine.wait(None if deadline is None else min(_LONGEST, max(0.0, deadline - job.clock())))
+        with self._driving:
+            if self._failure is not None:
+                raise self._failure
+            self._absorb(ready)
+        return True
+
+    def _absorb(self, ready: Ready) -> bool:
+        """Take in what has come. True: there is something that only the loop may do. Whoever calls it is driving."""
+        job = self._job
+        events = job.engine.take(ready)
         with job.lock:
             for event in events:
                 self._take(event)
             self.tickets.hand_ahead()
             job.exchange.due(job.clock())
-        return True
+            deadline = job.exchange.next_deadline()
+            sooner = deadline is not None and deadline < self._alarm
+            ended = any(isinstance(event.what, Exit) or event.what.kind == Kind.RETURNED for event in events)
+            return bool(sooner or ended or job.later or job.crew.to_start)
+
+    def assist(self) -> None:
+        """Take in what has come, on the thread of a feeder, if nobody does it just now.
+
+        A feeder whose iterable never waits keeps the interpreter for milliseconds, and the loop waits for it as long, and
+        workers wait for the loop.
+        """
+        self._driving.acquire()
+        try:
+            if self._closed:
+                return
+            ready = self._job.engine.wait(0)
+            if not ready or not self._absorb(ready):
+                return
+        except BaseException as error:  # the loop tells of it
+            self._failure = error
+        finally:
+            self._driving.release()
+        self._job.engine.wake()
 
     def _speak(self, call: Callable[[], None]) -> None:
         """Tell the listener; what goes wrong there (a logging handler of the user's, say) spoils no work."""
@@ -131,12 +170,14 @@ class Dispatcher:
     def _crash(self, error: BaseException) -> None:
         """End all processes and see them gone, without relying on what has just failed."""
         job = self._job
+        with self._driving:
+            self._closed = True
         with job.lock:
             job.spoil(error)
             job.kill()
         deadline = job.clock() + _CRASH_PATIENCE
         while job.crew.workers and job.clock() < deadline:
-            for event in job.engine.wait(0.1):
+            for event in job.engine.take(job.engine.wait(0.1)):
                 if isinstance(event.what, Exit):
                     job.crew.workers.pop(event.worker, None)
 
@@ -205,7 +246,8 @@ class Dispatcher:
 
     def _end(self) -> None:
         job = self._job
-        with job.lock:
+        with self._driving, job.lock:
+            self._closed = True
             job.exchange.close()
             job.release_feeders()
             if not job.results.over:

@@ -24,6 +24,7 @@ class Intake:
 
     def wait_for_room(self, feeder: Feeder) -> int:
         job = self._job
+        job.assist()
         with job.lock:
             queue = job.table[feeder.queue]
             if not self._await(queue, lambda: self._has_room(queue)):
@@ -42,7 +43,7 @@ class Intake:
         pace = job.paces.get(queue.number)
         wanted = pace.batch(feeder.chunk_bytes) if pace is not None else 1
         window = job.window(queue)
-        most = window.batch(wanted, job.results.unread_by(queue.number), feeder.chunk_bytes)
+        most = window.batch(wanted, job.results.neglected_by(queue.number), feeder.chunk_bytes)
         return max(1, min(most, window.size - job.fill(queue)))
 
     def begins_batch(self, feeder: Feeder) -> None:

@@ -65,6 +65,7 @@ class Job:
         self.crew = Crew(engine, Supervisor(settings.procs), setup)
         self.feeders: list[Feeder] = []
         self.on_batch: Callable[[], None] = lambda: None  # a feeder begins to read a batch
+        self.assist: Callable[[], None] = lambda: None  # a feeder takes a turn at the dispatcher's loop
         self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
         self.killed = False
         self.over = threading.Event()  # every entry function has returned; results and printing are done
