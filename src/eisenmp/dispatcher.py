@@ -8,7 +8,7 @@
 
 One thread, the loop, waits on all channels and process handles at once and takes in what comes. Feeders and the user's
 threads act through the same lock; whatever they make ready for a worker is sent on their own thread, so that nothing
-waits for a hand-over. Nobody polls.
+waits for a hand-over. A fast feeder takes in what has come itself, between two batches (turns.py). Nobody polls.
 
 What a worker says about tickets goes to the ticket desk (tickets.py), other messages to the message desk (messages.py);
 the life and death of workers is seen to here.
@@ -32,6 +32,7 @@ from eisenmp.messages import MessageDesk
 from eisenmp.payload import opened
 from eisenmp.supervisor import EndJob, Phase, Restart
 from eisenmp.tickets import TicketDesk
+from eisenmp.turns import Turns
 from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
 
 __all__ = ["Dispatcher"]
@@ -57,14 +58,15 @@ class Dispatcher:
         self._launched = threading.Event()
         self._finishing = False
         self._complained = False
-        self._driving = threading.Lock()  # whoever takes in what has come
+        self._driving = threading.Lock()  # held by whoever takes in what has come
         self._failure: BaseException | None = None  # met while a feeder drove
         self._closed = False
+        self._turns = Turns()
         self._alarm = _NEVER  # when the loop wakes by itself
         self.tickets = TicketDesk(job)
         self.messages = MessageDesk(job, tools)
         tickets, messages = self.tickets, self.messages
-        job.assist = self.assist
+        job.assist, job.rests = self.assist, self._turns.end
         self._handlers: dict[int, Callable[[Worker, Frame], None]] = {
             Kind.UP: self._up,
             Kind.START_ERROR: self._start_error,
@@ -118,6 +120,8 @@ class Dispatcher:
             self._speak(call)
         if gone:
             return False
+        if self._turns.driven():
+            return True
         ready = job.engine.wait(None if deadline is None else min(_LONGEST, max(0.0, deadline - job.clock())))
         with self._driving:
             if self._failure is not None:
@@ -140,22 +144,16 @@ class Dispatcher:
             return bool(sooner or ended or job.later or job.crew.to_start)
 
     def assist(self) -> None:
-        """Take in what has come, on the thread of a feeder, if nobody does it just now.
-
-        A feeder whose iterable never waits keeps the interpreter for milliseconds, and the loop waits for it as long, and
-        workers wait for the loop.
-        """
-        self._driving.acquire()
+        """Take in what has come, on the thread of a feeder; see turns.py. What only the loop may do is left to it."""
+        self._turns.begin()
         try:
-            if self._closed:
-                return
-            ready = self._job.engine.wait(0)
-            if not ready or not self._absorb(ready):
-                return
+            with self._driving:
+                ready = () if self._closed else self._job.engine.poll()
+                if not ready or not self._absorb(ready):
+                    return
         except BaseException as error:  # the loop tells of it
             self._failure = error
-        finally:
-            self._driving.release()
+        self._turns.end()
         self._job.engine.wake()
 
     def _speak(self, call: Callable[[], None]) -> None:

@@ -179,7 +179,7 @@ class Feeder:
         for short ones.
         """
         together = not self._source.own_pickle or (self.rows < _SHORT and self._constant >= _TRUST)
-        return chunks > 1 and not together
+        return chunks > 1 and not self.auto and not together
 
     def _cut_together(self, chunks: int) -> tuple[bool, BaseException | None]:
         """Read so many chunks, then pickle them: (whether more is wanted, what the iterable raised)."""

@@ -79,10 +79,12 @@ class Intake:
 
     def feeder_done(self, feeder: Feeder, error: BaseException | None) -> None:
         job = self._job
+        job.rests()
         with job.lock:
             if error is not None:
                 job.spoil(error)
             job.exchange.feeder_ends(job.table[feeder.queue])
+            job.look_if_settled()
 
     def _await(self, queue: NamedQueue, ready: Callable[[], bool]) -> bool:
         """Wait until `ready`; False: the feeding is over."""
@@ -92,6 +94,7 @@ class Intake:
             while not job.exchange.feeding_over:
                 if ready():
                     return True
+                job.rests()
                 job.room(queue).wait()
             return False
         finally:

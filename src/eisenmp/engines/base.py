@@ -88,8 +88,12 @@ class Engine(Protocol):
     def wait(self, timeout: float | None) -> Ready:
         """Wait until something happens, `timeout` seconds at most (None: for ever), and return what to :meth:`take`.
 
-        Returns early, perhaps with nothing of interest, after :meth:`wake`.
+        Returns early, perhaps with nothing, after :meth:`wake`. Called by one thread.
         """
+        ...
+
+    def poll(self) -> Ready:
+        """What there is to :meth:`take` now. From any thread; a :meth:`wake` stays there for whoever waits."""
         ...
 
     def take(self, ready: Ready) -> list[Event]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
 from eisenmp.engines.channel import ManagerChannel
-from eisenmp.engines.waker import Waker
+from eisenmp.engines.waker import Waker, others
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
 
@@ -120,14 +120,14 @@ class InlineEngine:
                 self.wake()
 
     def wait(self, timeout: float | None) -> Ready:
-        return self._selector.select(timeout)
+        return self._waker.heard(self._selector.select(timeout))
+
+    def poll(self) -> Ready:
+        return others(self._selector.select(0))
 
     def take(self, ready: Ready) -> list[Event]:
         events: list[Event] = []
         for key, mask in ready:
-            if key.data is None:
-                self._waker.drain()
-                continue
             worker = key.data
             channel = self._channels.get(worker)
             if channel is None:  # another thread has taken its end

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready, exit_text
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spawn
-from eisenmp.engines.waker import Waker
+from eisenmp.engines.waker import Waker, others
 from eisenmp.errors import ProtocolError
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
@@ -135,14 +135,15 @@ class LocalEngine:
                 turns.append(entry)
 
     def wait(self, timeout: float | None) -> Ready:
-        return self._selector.select(self._bounded(timeout))
+        return self._waker.heard(self._selector.select(self._bounded(timeout)))
+
+    def poll(self) -> Ready:
+        return others(self._selector.select(0))
 
     def take(self, ready: Ready) -> list[Event]:
         events: list[Event] = []
         for key, mask in ready:
-            if key.data is None:
-                self._waker.drain()
-            elif isinstance(key.data, tuple):
+            if isinstance(key.data, tuple):
                 self._ended.append(key.data[0])
             elif self._is_registered(key.data):
                 if mask & selectors.EVENT_WRITE:

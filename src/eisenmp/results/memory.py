@@ -188,7 +188,7 @@ class Results(Mapping[str, "QueueResults"]):
         return most
 
     def neglected_by(self, queue: int) -> int:
-        """Outcomes that the slowest reader has not taken, those apart that sleep: they are woken, and will take them."""
+        """Outcomes that the slowest reader has not taken. One that sleeps has been woken, and will take them."""
         unread = [s.unread(queue) for s in self._streams if s.holds_back and not s.waiting]
         return max(unread, default=0)
 

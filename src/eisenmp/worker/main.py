@@ -246,8 +246,8 @@ def die_with(parent: int) -> None:
 def _work_in_the_background() -> None:
     """Whoever computes does not push others off a processor in the moment it gets work.
 
-    The manager that hands out the work would be the first, with the next chunk half made and another core free. The share
-    of the processors stays what it is. Not for classic workers, which may be servers.
+    The manager that hands out the work would be the first, with the next chunk half made and another core free. The
+    share of the processors stays what it is. Not for classic workers, which may be servers.
     """
     if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
         try:
