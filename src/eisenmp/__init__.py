@@ -7,7 +7,7 @@ A map of this folder, along the way of the data::
     settings.py     settings, validated; everything unknown goes to the toolbox
     feeder.py     1 an iterable (sources.py) -> chunks -> a queue, held back by it
     queues.py     2 named bounded queues; exchange.py brings their entries and readers together
-    dispatcher.py 3 the one event loop; tickets.py: leases out, answers in; messages.py: everything without a ticket
+    dispatcher.py 3 the one event loop (turns.py: who drives it); tickets.py: leases, answers; messages.py: the rest
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share

@@ -100,7 +100,7 @@ class Window:
             size: bytes of one chunk.
         """
         if not self.fixed:
-            if unread > self.base // 2:
+            if unread > self.size // 2:
                 self.size = self.base
             elif not unread and wanted * _BATCHES * self.workers > self.size:
                 widest = max(self.base, _WIDE_BYTES // max(1, size))

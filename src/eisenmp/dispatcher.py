@@ -8,7 +8,7 @@
 
 One thread, the loop, waits on all channels and process handles at once and takes in what comes. Feeders and the user's
 threads act through the same lock; whatever they make ready for a worker is sent on their own thread, so that nothing
-waits for a hand-over. Nobody polls.
+waits for a hand-over. A fast feeder takes in what has come itself, between two batches (turns.py). Nobody polls.
 
 What a worker says about tickets goes to the ticket desk (tickets.py), other messages to the message desk (messages.py);
 the life and death of workers is seen to here.
@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Final
 
 from eisenmp.crew import Worker
-from eisenmp.engines.base import Event, Exit
+from eisenmp.engines.base import Event, Exit, Ready
 from eisenmp.errors import ProtocolError, WorkerStartError
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk
@@ -32,12 +32,14 @@ from eisenmp.messages import MessageDesk
 from eisenmp.payload import opened
 from eisenmp.supervisor import EndJob, Phase, Restart
 from eisenmp.tickets import TicketDesk
+from eisenmp.turns import Turns
 from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
 
 __all__ = ["Dispatcher"]
 
 _CRASH_PATIENCE: Final = 5.0  # seconds that processes get to be gone when the loop itself has failed
 _LONGEST: Final = 3600.0  # seconds of one wait; the system's own limit is some weeks
+_NEVER: Final = float("inf")
 _SLOW_START: Final = 10.0  # seconds after which a worker that is not up yet is named
 
 
@@ -56,9 +58,15 @@ class Dispatcher:
         self._launched = threading.Event()
         self._finishing = False
         self._complained = False
+        self._driving = threading.Lock()  # held by whoever takes in what has come
+        self._failure: BaseException | None = None  # met while a feeder drove
+        self._closed = False
+        self._turns = Turns()
+        self._alarm = _NEVER  # when the loop wakes by itself
         self.tickets = TicketDesk(job)
         self.messages = MessageDesk(job, tools)
         tickets, messages = self.tickets, self.messages
+        job.assist, job.rests = self.assist, self._turns.end
         self._handlers: dict[int, Callable[[Worker, Frame], None]] = {
             Kind.UP: self._up,
             Kind.START_ERROR: self._start_error,
@@ -106,18 +114,47 @@ class Dispatcher:
             self._finish_if_over()
             later, job.later = job.later, []
             deadline = job.exchange.next_deadline()
+            self._alarm = _NEVER if deadline is None else deadline
             gone = job.crew.supervisor.gone()
         for call in later:
             self._speak(call)
         if gone:
             return False
-        events = job.engine.wait(None if deadline is None else min(_LONGEST, max(0.0, deadline - job.clock())))
+        if self._turns.driven():
+            return True
+        ready = job.engine.wait(None if deadline is None else min(_LONGEST, max(0.0, deadline - job.clock())))
+        with self._driving:
+            if self._failure is not None:
+                raise self._failure
+            self._absorb(ready)
+        return True
+
+    def _absorb(self, ready: Ready) -> bool:
+        """Take in what has come. True: there is something that only the loop may do. Whoever calls it is driving."""
+        job = self._job
+        events = job.engine.take(ready)
         with job.lock:
             for event in events:
                 self._take(event)
             self.tickets.hand_ahead()
             job.exchange.due(job.clock())
-        return True
+            deadline = job.exchange.next_deadline()
+            sooner = deadline is not None and deadline < self._alarm
+            ended = any(isinstance(event.what, Exit) or event.what.kind == Kind.RETURNED for event in events)
+            return bool(sooner or ended or job.later or job.crew.to_start)
+
+    def assist(self) -> None:
+        """Take in what has come, on the thread of a feeder; see turns.py. What only the loop may do is left to it."""
+        self._turns.begin()
+        try:
+            with self._driving:
+                ready = () if self._closed else self._job.engine.poll()
+                if not ready or not self._absorb(ready):
+                    return
+        except BaseException as error:  # the loop tells of it
+            self._failure = error
+        self._turns.end()
+        self._job.engine.wake()
 
     def _speak(self, call: Callable[[], None]) -> None:
         """Tell the listener; what goes wrong there (a logging handler of the user's, say) spoils no work."""
@@ -131,12 +168,14 @@ class Dispatcher:
     def _crash(self, error: BaseException) -> None:
         """End all processes and see them gone, without relying on what has just failed."""
         job = self._job
+        with self._driving:
+            self._closed = True
         with job.lock:
             job.spoil(error)
             job.kill()
         deadline = job.clock() + _CRASH_PATIENCE
         while job.crew.workers and job.clock() < deadline:
-            for event in job.engine.wait(0.1):
+            for event in job.engine.take(job.engine.wait(0.1)):
                 if isinstance(event.what, Exit):
                     job.crew.workers.pop(event.worker, None)
 
@@ -205,7 +244,8 @@ class Dispatcher:
 
     def _end(self) -> None:
         job = self._job
-        with job.lock:
+        with self._driving, job.lock:
+            self._closed = True
             job.exchange.close()
             job.release_feeders()
             if not job.results.over:

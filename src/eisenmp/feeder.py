@@ -6,6 +6,7 @@ worker microseconds are cut many at a time; they travel in one message as a batc
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
-from eisenmp.payload import Payload, are_constant, dumps, dumps_plain, nbytes
+from eisenmp.payload import Payload, are_constant, dumps, dumps_plain, has_large, nbytes
 from eisenmp.sources import Source
 
 __all__ = ["Cut", "Feeder", "Sink"]
@@ -100,6 +101,8 @@ class Feeder:
         self._exact = True
         self._step = 1  # items taken at a time; grows to `rows` when they turn out small
         self._constant = 0  # chunks so far of nothing but items that cannot change
+        self._apart = False  # each chunk is pickled before the next one is read
+        self._plain = True  # so far
         self._pieces: list[bytes] = []  # chunks of a batch, pickled one by one
         self._piece_items = 0
         self._trouble: BaseException | None = None
@@ -123,7 +126,7 @@ class Feeder:
     @property
     def ripe(self) -> bool:
         """Chunks that are complete wait for the rest of their batch, and nobody ships them yet."""
-        has_some = bool(self._pieces) or self._source.count() >= self._least()
+        has_some = bool(self._pieces) or (not self._apart and self._source.count() >= self._least())
         return self.cutting and has_some and not self._shipping.locked()
 
     def _least(self) -> int:
@@ -136,10 +139,11 @@ class Feeder:
             return  # somebody is at it
         try:
             self._ship_pieces()
-            part = self._source.part(self._least())
-            self._gone += len(part)
-            if len(part):
-                self._ship(part)
+            if not self._apart:
+                part = self._source.part(self._least())
+                self._gone += len(part)
+                if len(part):
+                    self._ship(part)
         except BaseException as raised:  # the feeder's own thread tells of it
             self._trouble = self._trouble or raised
         finally:
@@ -160,7 +164,8 @@ class Feeder:
         """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""
         while chunks := self._sink.wait_for_room(self):
             made = self.made
-            wanted, error = self._cut_apart(chunks) if self._is_apart(chunks) else self._cut_together(chunks)
+            self._apart = self._is_apart(chunks)
+            wanted, error = self._cut_apart(chunks) if self._apart else self._cut_together(chunks)
             error = error or self._trouble
             if not wanted or error is not None or self.made == made:
                 return error
@@ -174,7 +179,7 @@ class Feeder:
         for short ones.
         """
         together = not self._source.own_pickle or (self.rows < _SHORT and self._constant >= _TRUST)
-        return chunks > 1 and not together
+        return chunks > 1 and not self.auto and not together
 
     def _cut_together(self, chunks: int) -> tuple[bool, BaseException | None]:
         """Read so many chunks, then pickle them: (whether more is wanted, what the iterable raised)."""
@@ -188,17 +193,18 @@ class Feeder:
 
     def _cut_apart(self, chunks: int) -> tuple[bool, BaseException | None]:
         """Read and pickle so many chunks, one after the other."""
-        begun = self._clock()
+        end = self._clock() + _CUT_SECONDS
         error: BaseException | None = None
         while chunks and error is None:
-            made = self.made
             error = self._read(1)
+            rows = self._source.rest()
+            if not len(rows):
+                break
             with self._shipping:
-                rows = self._source.rest()
-                if len(rows) and not self._add_apart(rows):
+                if not self._add_apart(rows):
                     return False, error
             chunks -= 1
-            if self.made == made or self._clock() - begun > _CUT_SECONDS:
+            if self._clock() >= end:
                 break
             if not self.cutting:
                 self._sink.begins_batch(self)
@@ -214,7 +220,10 @@ class Feeder:
             if self.auto:
                 self._read_quickly(1, self.rows, _AUTO_SECONDS)
             elif self._exact:
-                self._read_quickly(self.rows, chunks, _CUT_SECONDS)
+                if chunks == 1:
+                    self._source.read(self.rows)
+                else:
+                    self._read_quickly(self.rows, chunks, _CUT_SECONDS)
             else:
                 end = self._clock() + _CUT_SECONDS
                 while chunks and self._read_chunk() and self._clock() < end:
@@ -298,20 +307,29 @@ class Feeder:
         self._note_kind(rows)
         self.made += len(rows)
         try:
-            payload = dumps(rows)
+            payload = self._pickle(rows)
         except PayloadError:
             payload = ()
-        if len(payload) == 1 and isinstance(payload[0], bytes):
+        if len(payload) == 1 and type(payload[0]) is bytes:
             self._pieces.append(payload[0])
             self._piece_items += len(rows)
             return True
         return self._ship_pieces() and self._ship_one(rows)
 
+    def _pickle(self, rows: Any) -> Payload:
+        """One chunk's items. Plain data, as long as it has been nothing else, is spared the search for what is not."""
+        if self._plain and not has_large(rows):
+            body = dumps_plain(rows)
+            if body is not None:
+                return (body,)
+            self._plain = False
+        return dumps(rows)
+
     def _ship_pieces(self) -> bool:
         """Put the chunks that were pickled one by one."""
         pieces, self._pieces = self._pieces, []
         items, self._piece_items = self._piece_items, 0
-        return not pieces or self._add(items, dumps(pieces), Cut(len(pieces), self.rows, nested=True))
+        return not pieces or self._add(items, (pickle.dumps(pieces, 5),), Cut(len(pieces), self.rows, nested=True))
 
     def _ship_one(self, rows: Any) -> bool:
         try:
@@ -348,6 +366,8 @@ def _size(item: Any) -> int:
 def _flat_size(item: Any) -> int:
     if isinstance(item, bytes | bytearray | str):
         return len(item)
+    if isinstance(item, int | float):
+        return 64
     try:
         size = item.nbytes
     except Exception:  # it has none, or its own code fails

@@ -24,6 +24,7 @@ class Intake:
 
     def wait_for_room(self, feeder: Feeder) -> int:
         job = self._job
+        job.assist()
         with job.lock:
             queue = job.table[feeder.queue]
             if not self._await(queue, lambda: self._has_room(queue)):
@@ -42,7 +43,7 @@ class Intake:
         pace = job.paces.get(queue.number)
         wanted = pace.batch(feeder.chunk_bytes) if pace is not None else 1
         window = job.window(queue)
-        most = window.batch(wanted, job.results.unread_by(queue.number), feeder.chunk_bytes)
+        most = window.batch(wanted, job.results.neglected_by(queue.number), feeder.chunk_bytes)
         return max(1, min(most, window.size - job.fill(queue)))
 
     def begins_batch(self, feeder: Feeder) -> None:
@@ -78,10 +79,12 @@ class Intake:
 
     def feeder_done(self, feeder: Feeder, error: BaseException | None) -> None:
         job = self._job
+        job.rests()
         with job.lock:
             if error is not None:
                 job.spoil(error)
             job.exchange.feeder_ends(job.table[feeder.queue])
+            job.look_if_settled()
 
     def _await(self, queue: NamedQueue, ready: Callable[[], bool]) -> bool:
         """Wait until `ready`; False: the feeding is over."""
@@ -91,6 +94,7 @@ class Intake:
             while not job.exchange.feeding_over:
                 if ready():
                     return True
+                job.rests()
                 job.room(queue).wait()
             return False
         finally:

@@ -65,6 +65,9 @@ class Job:
         self.crew = Crew(engine, Supervisor(settings.procs), setup)
         self.feeders: list[Feeder] = []
         self.on_batch: Callable[[], None] = lambda: None  # a feeder begins to read a batch
+        self.assist: Callable[[], None] = lambda: None  # a feeder takes a turn at the dispatcher's loop
+        self.rests: Callable[[], None] = lambda: None  # the feeder that took turns waits now
+        self.single = False  # a short form: one feeder, tickets and nothing else
         self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
         self.killed = False
         self.over = threading.Event()  # every entry function has returned; results and printing are done
@@ -114,6 +117,21 @@ class Job:
     def fill(self, queue: NamedQueue) -> int:
         """Chunks of the queue within the window: queued, running, or finished and not read yet."""
         return self.ledger.track(queue.number).live_tickets + self.results.unread_by(queue.number)
+
+    def look_if_settled(self) -> None:
+        """Of a short form: when every ticket has its outcome, who reads need not wait for the workers to leave.
+
+        Elsewhere workers may say more than tickets ask for, and feeders may be added, until all have returned.
+        """
+        if not self.single or self.results.over or any(not feeder.done for feeder in self.feeders):
+            return
+        if not any(track.live_tickets for track in self.ledger.tracks.values()):
+            self.later.append(self._announce_settled)  # after what was printed so far
+            self.engine.wake()
+
+    def _announce_settled(self) -> None:
+        with self.lock:
+            self.results.end(self.error)
 
     def spoil(self, error: BaseException) -> None:
         """The job goes on, but `wait` will raise this."""

@@ -178,6 +178,7 @@ class Mp:
         self._equipment.prepare(known, modules, custom, self._exchange.table, function)
         self._display = LineDisplay(progress=known.INFO_ENABLE)
         job = self._make_job(known, self._display)
+        job.single = function is not None
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
         watch_exit(self)
@@ -430,7 +431,7 @@ class Mp:
         """The interpreter ends: wait for workers that still run, as for threads; Ctrl-C ends them."""
         job = self._started()
         try:
-            if interrupted or not self._owned:
+            if interrupted or not (self._owned or self.results.over):
                 self.kill()
             job.ended.wait()
         except KeyboardInterrupt:

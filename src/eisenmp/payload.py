@@ -26,6 +26,7 @@ __all__ = [
     "dumps",
     "dumps_error",
     "dumps_plain",
+    "has_large",
     "loads",
     "loads_error",
     "nbytes",
@@ -52,7 +53,7 @@ def dumps(obj: Any) -> Payload:
     buffers: list[Buffer] = []
     body: bytes | Pieces
     try:
-        if _has_large(obj):
+        if has_large(obj):
             body = _dumps_in_pieces(obj, buffers)
             one_sided = any(_names_one_side(piece) for piece in body.pieces if len(piece) < LARGE)
         else:
@@ -68,7 +69,7 @@ def _names_one_side(pickled: bytes) -> bool:
     return _MAIN in pickled or _FILE in pickled
 
 
-def _has_large(obj: Any) -> bool:
+def has_large(obj: Any) -> bool:
     """Whether there is something large on top of the object that pickle would copy. Only looks, must be quick."""
     if type(obj) not in (list, tuple):
         return type(obj) in _COPIED and len(obj) >= LARGE

@@ -61,7 +61,7 @@ class _Course(Generic[R]):
     def close(self) -> None:
         """End the job now, and see its processes gone."""
         self._reader.close()
-        if not self.emp.begin_proc_shutdown:
+        if not self.emp.results.over:
             self.emp.kill()
         self.emp.join()
 
@@ -70,7 +70,7 @@ class _Course(Generic[R]):
 
         The garbage collector may call this on any thread, whatever that is at: nothing is waited for, no lock taken.
         """
-        if not self.begun or self.emp.begin_proc_shutdown:
+        if not self.begun or self.emp.results.over:
             return
         self.begun = False
         try:
@@ -91,7 +91,6 @@ class _Course(Generic[R]):
                 reader.took(record)
             if self._error is not None:
                 raise self._error
-            self.emp.join()
         except GeneratorExit:  # somebody has left his loop
             self._abandon()
             raise

@@ -256,6 +256,7 @@ class TicketDesk:
         self._job.room_made(queue)
         if queue.first_chunk() is None:
             self._job.exchange.serve(queue)
+        self._job.look_if_settled()
 
     def failed(self, worker: Worker, frame: Frame) -> None:
         """A ticket's try, or a call without a ticket, ended in an exception."""

@@ -91,7 +91,7 @@ class Bench:
         deadline = time.monotonic() + ALARM
         while not condition():
             assert time.monotonic() < deadline, f'still not after {ALARM} s; the last events: {self.events[-5:]}'
-            self.events += self.engine.wait(0.1)
+            self.events += self.engine.take(self.engine.wait(0.1))
 
     def frames(self, worker: int, kind: int) -> list[Frame]:
         return [e.what for e in self.events if e.worker == worker and isinstance(e.what, Frame) and e.what.kind == kind]
@@ -192,7 +192,7 @@ def test_send_never_blocks(bench: Bench) -> None:
         bench.tell(0, ('say', (n, load)))
     took = time.monotonic() - began
     assert took < 5
-    bench.engine.wait(0)
+    bench.events += bench.engine.take(bench.engine.wait(0))
     if not bench.in_process:
         os.kill(bench.handles[0].pid, signal.SIGCONT)
     (request,) = bench.frames(0, Kind.GET)
@@ -212,7 +212,7 @@ def test_everything_a_worker_sent_comes_before_its_exit(process_bench: Bench) ->
         assert process_bench.exits(worker) == [Exit(3 + worker, f'exit code {3 + worker}')]
         mine = [event for event in process_bench.events if event.worker == worker]
         assert isinstance(mine[-1].what, Exit)
-    process_bench.events += process_bench.engine.wait(0.05)
+    process_bench.events += process_bench.engine.take(process_bench.engine.wait(0.05))
     assert len(process_bench.exits(0) + process_bench.exits(1)) == 2, 'an exit was told twice'
 
 
@@ -267,6 +267,29 @@ def test_wait_returns_when_woken_and_when_the_time_is_over(bench: Bench) -> None
         bench.engine.wake()  # nobody waits: it must not block or pile up
     while bench.engine.wait(0):
         pass
+
+
+def test_what_one_thread_polls_is_not_lost_to_the_one_that_waits(bench: Bench) -> None:
+    """Feeders poll while the loop waits: a wake-up is the loop's, and what came is taken in once, whoever takes it."""
+    bench.engine.wake()
+    assert bench.engine.poll() == []
+    began = time.monotonic()
+    assert bench.engine.wait(ALARM) == []
+    assert time.monotonic() - began < ALARM / 2
+    bench.start(0)
+    bench.tell(0, ('say', 'hello'))
+    while not (ready := bench.engine.wait(0.1)):
+        pass
+    deadline = time.monotonic() + ALARM
+    while not bench.said(0):
+        assert time.monotonic() < deadline
+        bench.events += bench.engine.take(bench.engine.poll())
+    bench.events += bench.engine.take(ready)  # told before, taken by now
+    bench.tell(0, None)
+    bench.until(lambda: bench.exits(0))
+    bench.events += bench.engine.take(ready)
+    assert bench.said(0) == ['hello']
+    assert len(bench.exits(0)) == 1
 
 
 def test_ctrl_c_is_the_managers_business(process_bench: Bench) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from eisenmp.dispatcher import Dispatcher
-from eisenmp.engines.base import Event, Exit
+from eisenmp.engines.base import Event, Exit, Ready
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.intake import Intake
@@ -105,7 +105,13 @@ class FakeEngine:
     def flush(self) -> None: ...
     def wake(self) -> None: ...
     def close(self) -> None: ...
-    def wait(self, timeout: float | None) -> list[Event]:
+    def wait(self, timeout: float | None) -> Ready:
+        return []
+
+    def poll(self) -> Ready:
+        return []
+
+    def take(self, ready: Ready) -> list[Event]:
         return []
 
 

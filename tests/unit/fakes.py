@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from selectors import SelectorKey
 from typing import Any
 
-from eisenmp.engines.base import Event, Exit, ProcessHandle
+from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
 from eisenmp.exchange import Exchange
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, Ledger
@@ -75,6 +76,9 @@ class FakeHandle:
         pass
 
 
+READY = (SelectorKey(0, 0, 0, None), 0)  # what a selector tells when something is there
+
+
 class FakeEngine:
     """Starts nothing: keeps what is sent, decoded, and reports what the test tells it to."""
 
@@ -86,6 +90,7 @@ class FakeEngine:
         self.timeouts: list[float | None] = []
         self.refuse: OSError | None = None  # start() raises it
         self.closed = False
+        self.woken = 0
         self._decoders: dict[int, Decoder] = {}
 
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
@@ -107,14 +112,20 @@ class FakeEngine:
     def flush(self) -> None:
         pass
 
-    def wait(self, timeout: float | None) -> list[Event]:
+    def wait(self, timeout: float | None) -> Ready:
         self.timeouts.append(timeout)
+        return self.poll()
+
+    def poll(self) -> Ready:
+        return [READY] if self.events else []
+
+    def take(self, ready: Ready) -> list[Event]:
         events = list(self.events)
         self.events.clear()
         return events
 
     def wake(self) -> None:
-        pass
+        self.woken += 1
 
     def kill(self, worker: int) -> None:
         self.killed.append(worker)

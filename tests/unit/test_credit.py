@@ -109,8 +109,8 @@ def test_it_does_not_while_results_wait_to_be_read_and_narrows_when_many_do() ->
     assert window.size == 8
     for _ in range(5):
         window.batch(20, 0, 1)
-    assert window.batch(20, 4, 1) == 20
-    assert (window.batch(20, 5, 1), window.size) == (1, 8)
+    assert window.batch(20, 80, 1) == 20
+    assert (window.batch(20, 81, 1), window.size) == (1, 8)
 
 
 def test_it_does_not_widen_for_large_chunks() -> None:

@@ -78,6 +78,11 @@ class Bench:
 # ---- starts
 
 
+def arrives(bench: Bench, worker: int, kind: int, payload: Any = (), **fields: Any) -> None:
+    """A message is there, and the loop has not looked yet."""
+    bench.engine.events.extend(Event(worker, frame) for frame in frames_of(encode(kind, payload, **fields)))
+
+
 def test_workers_are_started_and_set_up_first() -> None:
     bench = Bench(up=False)
     assert bench.engine.started == [0, 1]
@@ -755,3 +760,65 @@ def test_events_of_a_worker_that_has_gone_are_not_heard() -> None:
     bench.turn()
     assert len(bench.engine.started) == 3
     assert bench.job.crew.supervisor.slots[0].phase == Phase.STARTING
+
+
+# ---- a feeder takes a turn
+
+
+def test_a_feeder_takes_in_what_has_come() -> None:
+    bench = Bench()
+    bench.feed(2)
+    arrives(bench, 0, Kind.GET, queue=Q, serial=1, number=FOREVER)
+    bench.dispatcher.assist()
+    assert bench.chunk(0) == 0
+    assert not bench.engine.events
+
+
+def test_a_feeder_starts_no_process_the_loop_does() -> None:
+    """Linux ends a worker together with the thread that has started it, and a feeder's ends with its iterable."""
+    bench = Bench()
+    bench.feed()
+    bench.get(0, 1)
+    bench.engine.gone(0)
+    bench.engine.events.append(end_of(0))
+    woken = bench.engine.woken
+    bench.dispatcher.assist()
+    assert bench.engine.started == [0, 1]
+    assert bench.engine.woken > woken
+    bench.turn()
+    assert bench.engine.started == [0, 1, 2]
+    assert any('Process-1 died' in text for text in bench.heard.news_texts)
+
+
+def test_a_deadline_that_a_feeder_has_set_is_kept_by_the_loop() -> None:
+    bench = Bench()
+    arrives(bench, 0, Kind.GET, queue=Q, serial=1, number=0.5)
+    woken = bench.engine.woken
+    bench.dispatcher.assist()
+    assert bench.engine.woken > woken, 'it sleeps for longer'
+    bench.turn()
+    assert bench.engine.timeouts[-1] == pytest.approx(0.5)
+
+
+def test_what_fails_while_a_feeder_drives_is_told_by_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+
+    def broken() -> None:
+        raise RuntimeError('a bug')
+
+    monkeypatch.setattr(bench.dispatcher.tickets, 'hand_ahead', broken)
+    arrives(bench, 0, Kind.GET, queue=Q, serial=1, number=FOREVER)
+    bench.dispatcher.assist()
+    with pytest.raises(RuntimeError, match='a bug'):
+        bench.turn()
+
+
+def test_a_feeder_that_drives_often_is_left_alone_by_the_loop() -> None:
+    bench = Bench()
+    waits = len(bench.engine.timeouts)
+    bench.dispatcher.assist()
+    bench.dispatcher.assist()
+    assert bench.turn()
+    assert len(bench.engine.timeouts) == waits, 'it slept a moment'
+    assert bench.turn()
+    assert len(bench.engine.timeouts) == waits + 1

@@ -7,12 +7,15 @@ from any thread; everything a worker managed to send is reported before its exit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from selectors import SelectorKey
 from typing import NamedTuple, Protocol
 
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer, Frame
 
-__all__ = ["Engine", "Event", "Exit", "ProcessHandle", "exit_text"]
+__all__ = ["Engine", "Event", "Exit", "ProcessHandle", "Ready", "exit_text"]
+
+Ready = Sequence[tuple[SelectorKey, int]]  # what a selector has told; of interest to the engine alone
 
 
 class Exit(NamedTuple):
@@ -47,7 +50,7 @@ class ProcessHandle(Protocol):
 
 
 class Engine(Protocol):
-    """Starts workers, carries bytes. All methods but ``wait`` may be called from any thread."""
+    """Starts workers, carries bytes."""
 
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         """Have every worker that is started from now on get `message` before anything else, in the order of the calls.
@@ -82,11 +85,19 @@ class Engine(Protocol):
         """Send what was noted, as far as it goes without blocking; ``wait`` sends the rest."""
         ...
 
-    def wait(self, timeout: float | None) -> list[Event]:
-        """Wait until something happens, `timeout` seconds at most (None: for ever), and return what did.
+    def wait(self, timeout: float | None) -> Ready:
+        """Wait until something happens, `timeout` seconds at most (None: for ever), and return what to :meth:`take`.
 
         Returns early, perhaps with nothing, after :meth:`wake`. Called by one thread.
         """
+        ...
+
+    def poll(self) -> Ready:
+        """What there is to :meth:`take` now. From any thread; a :meth:`wake` stays there for whoever waits."""
+        ...
+
+    def take(self, ready: Ready) -> list[Event]:
+        """Take in what has happened, without waiting. One thread at a time; nothing happened is fine."""
         ...
 
     def wake(self) -> None:

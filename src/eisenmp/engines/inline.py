@@ -13,9 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from eisenmp.engines.base import Event, Exit, ProcessHandle
+from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
 from eisenmp.engines.channel import ManagerChannel
-from eisenmp.engines.waker import Waker
+from eisenmp.engines.waker import Waker, others
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
 
@@ -119,19 +119,19 @@ class InlineEngine:
                 self._to_write.append(worker)
                 self.wake()
 
-    def wait(self, timeout: float | None) -> list[Event]:
+    def wait(self, timeout: float | None) -> Ready:
+        return self._waker.heard(self._selector.select(timeout))
+
+    def poll(self) -> Ready:
+        return others(self._selector.select(0))
+
+    def take(self, ready: Ready) -> list[Event]:
         events: list[Event] = []
-        while self._to_write:
-            worker = self._to_write.popleft()
-            if worker in self._channels:
-                both = selectors.EVENT_READ | selectors.EVENT_WRITE
-                self._selector.modify(self._channels[worker].sock, both, worker)
-        for key, mask in self._selector.select(timeout):
-            if key.data is None:
-                self._waker.drain()
-                continue
+        for key, mask in ready:
             worker = key.data
-            channel = self._channels[worker]
+            channel = self._channels.get(worker)
+            if channel is None:  # another thread has taken its end
+                continue
             if mask & selectors.EVENT_WRITE and channel.flush():
                 self._selector.modify(channel.sock, selectors.EVENT_READ, worker)
             if mask & selectors.EVENT_READ:
@@ -139,6 +139,11 @@ class InlineEngine:
                 events.extend([Event(worker, frame) for frame in frames])
                 if closed:
                     self._gone(worker, events)
+        while self._to_write:
+            worker = self._to_write.popleft()
+            if worker in self._channels:
+                both = selectors.EVENT_READ | selectors.EVENT_WRITE
+                self._selector.modify(self._channels[worker].sock, both, worker)
         return events
 
     def wake(self) -> None:

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from eisenmp.engines.base import Event, Exit, ProcessHandle, exit_text
+from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready, exit_text
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spawn
-from eisenmp.engines.waker import Waker
+from eisenmp.engines.waker import Waker, others
 from eisenmp.errors import ProtocolError
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
@@ -134,20 +134,24 @@ class LocalEngine:
             elif isinstance(channel, ManagerChannel) and channel.more:
                 turns.append(entry)
 
-    def wait(self, timeout: float | None) -> list[Event]:
+    def wait(self, timeout: float | None) -> Ready:
+        return self._waker.heard(self._selector.select(self._bounded(timeout)))
+
+    def poll(self) -> Ready:
+        return others(self._selector.select(0))
+
+    def take(self, ready: Ready) -> list[Event]:
         events: list[Event] = []
-        while self._to_write:
-            self._watch_writing(self._to_write.popleft())
-        for key, mask in self._selector.select(self._bounded(timeout)):
-            if key.data is None:
-                self._waker.drain()
-            elif isinstance(key.data, tuple):
+        for key, mask in ready:
+            if isinstance(key.data, tuple):
                 self._ended.append(key.data[0])
-            else:
+            elif self._is_registered(key.data):
                 if mask & selectors.EVENT_WRITE:
                     self._write(key.data)
                 if mask & selectors.EVENT_READ:
                     self._read(key.data, events) if isinstance(key.data, _Worker) else self._hear(key.data, events)
+        while self._to_write:
+            self._watch_writing(self._to_write.popleft())
         self._kill_lingering()
         while self._ended:
             self._bury(self._ended.popleft(), events)
@@ -226,12 +230,13 @@ class LocalEngine:
         entry.process.ended()
         events.append(Event(entry.number, Exit(code, entry.trouble or exit_text(code))))
 
-    def _watch_writing(self, entry: _Worker | Template) -> None:
+    def _is_registered(self, entry: _Worker | Template) -> bool:
         if isinstance(entry, _Worker):
-            registered = entry.closed_at is None and self._workers.get(entry.number) is entry
-        else:
-            registered = self._fork_server().is_open(entry)
-        if registered:
+            return entry.closed_at is None and self._workers.get(entry.number) is entry
+        return self._fork_server().is_open(entry)
+
+    def _watch_writing(self, entry: _Worker | Template) -> None:
+        if self._is_registered(entry):
             self._selector.modify(entry.channel.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, entry)
 
     def _kill_lingering(self) -> None:

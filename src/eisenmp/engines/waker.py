@@ -5,9 +5,15 @@ from __future__ import annotations
 import selectors
 import socket
 
+from eisenmp.engines.base import Ready
 from eisenmp.engines.processes import manager_sockets
 
-__all__ = ["Waker"]
+__all__ = ["Waker", "others"]
+
+
+def others(ready: Ready) -> Ready:
+    """What a selector has told, without the calls of a waker."""
+    return [entry for entry in ready if entry[0].data is not None]
 
 
 class Waker:
@@ -27,13 +33,16 @@ class Waker:
         except OSError:
             pass  # full: it is awake; closed: nobody is left to wake
 
-    def drain(self) -> None:
-        """Take in all calls so far."""
-        try:
-            while self._read.recv(4096):
+    def heard(self, ready: Ready) -> Ready:
+        """What else the selector has told; all calls so far are taken in. For the one who waits: he was meant."""
+        rest = others(ready)
+        if len(rest) < len(ready):
+            try:
+                while self._read.recv(4096):
+                    pass
+            except BlockingIOError:
                 pass
-        except BlockingIOError:
-            pass
+        return rest
 
     def close(self) -> None:
         """Free the sockets."""

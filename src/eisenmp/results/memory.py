@@ -187,6 +187,11 @@ class Results(Mapping[str, "QueueResults"]):
                 most = max(most, stream.unread(queue))
         return most
 
+    def neglected_by(self, queue: int) -> int:
+        """Outcomes that the slowest reader has not taken. One that sleeps has been woken, and will take them."""
+        unread = [s.unread(queue) for s in self._streams if s.holds_back and not s.waiting]
+        return max(unread, default=0)
+
     def unread_bytes_by(self, queue: int) -> int:
         """The same in bytes of their values."""
         return max((stream.unread_bytes(queue) for stream in self._streams if stream.holds_back), default=0)

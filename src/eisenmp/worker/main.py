@@ -127,6 +127,8 @@ def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shar
         entry = _prepare(toolbox, inbox, kit)
         channel.send(encode(Kind.UP, number=time.perf_counter() - began))
         if plain:
+            if not shared_process:
+                _work_in_the_background()
             function, per_item = kit.function(), setup["call"] == "item"
             call = entry if function is not None else bind(entry, toolbox)
             retries = function.retries if function is not None else None
@@ -239,6 +241,19 @@ def die_with(parent: int) -> None:
         return  # the end-of-file on the channel tells as well
     if os.getppid() != parent:  # it died just before
         os._exit(1)
+
+
+def _work_in_the_background() -> None:
+    """Whoever computes does not push others off a processor in the moment it gets work.
+
+    The manager that hands out the work would be the first, with the next chunk half made and another core free. The
+    share of the processors stays what it is. Not for classic workers, which may be servers.
+    """
+    if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        try:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        except OSError:
+            pass  # a container that forbids it
 
 
 def _wait_for_threads() -> None:
