@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         WorkerStartError,
     )
     from eisenmp.manager import Mp
-    from eisenmp.results import Outcome, Results
+    from eisenmp.results import Outcome, Part, Results
     from eisenmp.settings import usable_cores
     from eisenmp.short import Failure, imap, imap_chunks
 
@@ -60,6 +60,7 @@ __all__ = [
     "JobOver",
     "Mp",
     "Outcome",
+    "Part",
     "PayloadError",
     "ProtocolError",
     "RemoteError",
@@ -80,6 +81,7 @@ _HOMES = {
     **dict.fromkeys(("Failure", "imap", "imap_chunks"), "short"),
     "Mp": "manager",
     "Outcome": "results",
+    "Part": "results",
     "Results": "results",
     "usable_cores": "settings",
 }
