@@ -9,6 +9,7 @@ A map of this folder, along the way of the data::
     queues.py     2 named bounded queues; exchange.py brings their entries and readers together
     dispatcher.py 3 the one event loop (turns.py: who drives it); tickets.py: leases, answers; messages.py: the rest
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
+    suspects.py     pure: which items kill workers;  parts.py  chunks that are handed out in parts
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie

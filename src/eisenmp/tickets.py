@@ -218,6 +218,7 @@ class TicketDesk:
         """
         job, queue = self._job, record.queue
         if job.ledger.halves and (items := self.parts.answered(worker, record, seconds)):
+            worker.results.pop((queue, record.serial), None)
             self._deliver_forwards(worker, record)
             self._ended(worker, queue)
             return items
