@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -57,9 +58,11 @@ def cli() -> None:
 
 def start(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit code."""
+    _fill_gaps()
     try:
         code = cli.main(arguments, prog_name="eisenmp", standalone_mode=False)
-        sys.stdout.flush() if sys.stdout is not None else None
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
@@ -71,3 +74,15 @@ def start(arguments: list[str] | None = None) -> int:
     except OSError as error:
         say(str(error))
         return BROKEN
+
+
+def _fill_gaps() -> None:
+    """Where a standard stream is closed (``<&-``), its number would go to the next file or channel that is opened.
+
+    The null device takes it; that ``sys.stdin`` or ``sys.stdout`` is None still tells.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free

@@ -10,11 +10,11 @@ import io
 import json
 import reprlib
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from eisenmp.errors import StopJob
+from eisenmp.errors import CrashError, StopJob
 from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.loader import load
 
@@ -87,19 +87,14 @@ class Job:
         failures: list[Failed] = []
         results: list[Any] = []
         walk = iter(items)
-        while True:
-            try:
-                results.extend(map(self._call, walk))  # keeps what came before an exception
-                break
-            except (StopJob, Disconnected, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # SystemExit of the function is its failure, not the worker's
-                result = self._again(items[len(results)], error)
+        while (error := self._go_on(walk, results)) is not None:
+            item = items[len(results)]
+            result = self._again(item, error)
             if isinstance(result, BaseException):
-                failures.append(self._failed(len(results), result, items[len(results)]))
+                failures.append(self._failed(len(results), result, item))
                 if self.on_error == "raise":
                     break
-                result = self._stand_in(failures[-1].text)
+                result = self.stand_in(failures[-1].text)
             results.append(result)
         block = self._encode(results, failures)
         return (block.data, block.calls, [tuple(failure) for failure in block.failures], block.header)
@@ -114,15 +109,24 @@ class Job:
             return lambda row: function(_open_row(row, self.header))
         return function
 
+    def _go_on(self, walk: Iterator[Any], results: list[Any]) -> BaseException | None:
+        """Call for one item after the other, as far as it goes: return what one of them raised."""
+        try:
+            results.extend(map(self._call, walk))  # keeps what came before an exception
+        except (StopJob, Disconnected, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # SystemExit of the function is its failure, not the worker's
+            return error
+        return None
+
     def _again(self, item: Any, error: BaseException) -> Any:
         """The result of a further try, or the last exception."""
         for _ in range(self.retries):
-            try:
-                return self._call(item)
-            except (StopJob, Disconnected, KeyboardInterrupt):
-                raise
-            except BaseException as raised:
-                error = raised
+            results: list[Any] = []
+            again = self._go_on(iter((item,)), results)
+            if again is None:
+                return results[0]
+            error = again
         return error
 
     def _failed(self, at: int, error: BaseException, item: Any) -> Failed:
@@ -131,7 +135,7 @@ class Job:
             text = f"{text} (item {reprlib.repr(item)})"
         return Failed(at, text, _frames(error) if self.on_error == "raise" else "")
 
-    def _stand_in(self, text: str) -> Any:
+    def stand_in(self, text: str) -> Any:
         """What stands in the output for an item that failed."""
         if self.on_error == "skip":
             return _NOTHING
@@ -165,7 +169,7 @@ class Job:
                     failures, calls = [Failed(at, text)], at
                     break
                 if self.on_error == "yield":
-                    lines.append(encode(self._stand_in(text)).encode("utf-8", "backslashreplace"))
+                    lines.append(encode(self.stand_in(text)).encode("utf-8", "backslashreplace"))
         return Block(b"".join(lines), calls, failures, header)
 
 
@@ -225,6 +229,8 @@ def error_text(error: BaseException) -> str:
     """Type and message, on one line."""
     if isinstance(error, _NotJsonError):
         return str(error)
+    if isinstance(error, CrashError):
+        return f"its worker died {len(error.exits)} times ({', '.join(error.exits)})"
     return " ".join("".join(traceback.format_exception_only(error)).split())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
 import re
 import threading
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eisenmp.cli.block import Block, Failed, Job, as_csv, as_json, as_text, error_text
-from eisenmp.cli.exits import FAILED, FINE, INTERRUPTED, OutputClosed, say
+from eisenmp.cli.exits import FAILED, FINE, INTERRUPTED, WRONG, OutputClosed, say
 from eisenmp.cli.inputs import Lines
 from eisenmp.cli.output import Output, watch_reader
 from eisenmp.errors import WorkerStartError
@@ -52,6 +54,7 @@ class Course:
         self._plan = plan
         self._output = output
         self._emp = Mp()
+        self._begun = False
         self._failed = 0
         self._counted = (0, 0)  # a ticket, and how many items there are before it
         self._header: list[str] | None = None  # of CSV, as it was written
@@ -64,32 +67,53 @@ class Course:
             OutputClosed: nobody reads the output any more.
             InputError, OutputError: as they say.
         """
+        try:
+            whole = self._write_all() and not self._closed.is_set()
+        except KeyboardInterrupt:
+            self._end()
+            say(f"interrupted; {self._done()}")
+            return INTERRUPTED
+        except WorkerStartError as error:
+            self._end()
+            say(_start_text(error))
+            return WRONG
+        except BaseException:
+            self._end()
+            raise
+        self._end(whole=whole)
+        if self._closed.is_set():
+            raise OutputClosed
+        return self._verdict()
+
+    def _write_all(self) -> bool:
+        """Start the job and write its results. False: a failure has ended it."""
         emp, plan = self._emp, self._plan
+        logging.getLogger("eisenmp").addFilter(_is_news)
         emp.disown()
         reader = emp.results.outcomes(ordered=plan.ordered)
         emp.feed(plan.source, total=plan.total)
         emp.launch(plan.settings, [], {}, Function(plan.job, plan.job.prepare, (), None))
+        self._begun = True
         watch_reader(self._reader_left)
-        good = False
-        try:
-            good = all(map(self._take, reader)) and not self._closed.is_set()
-            if good and emp.results.answer is not None:
-                encode = as_json if plan.job.gives == "json" else as_text
-                self._output.write(encode(emp.results.answer).encode("utf-8", "surrogateescape"))
-        except KeyboardInterrupt:
-            emp.kill()
-            say(f"interrupted; {self._done()}")
-            return INTERRUPTED
-        except WorkerStartError as error:
-            say(_start_text(error))
-            return FAILED
-        finally:
-            emp.kill()
-            emp.join()
-            self._output.finish() if good else self._output.abandon()
-        if self._closed.is_set():
-            raise OutputClosed
-        return self._verdict()
+        if not all(map(self._take, reader)):
+            return False
+        if emp.results.answer is not None:
+            self._write_line(emp.results.answer)
+        return True
+
+    def _end(self, *, whole: bool = False) -> None:
+        """No process is left, and the output is there or is not."""
+        if self._begun:
+            self._emp.kill()
+            self._emp.join()
+        if whole:
+            self._output.finish()
+        else:
+            self._output.abandon()
+
+    def _write_line(self, value: Any, times: int = 1) -> None:
+        encode = as_json if self._plan.job.gives == "json" else as_text
+        self._output.write(encode(value).encode("utf-8", "backslashreplace") * times)
 
     def _reader_left(self) -> None:
         self._closed.set()
@@ -104,6 +128,8 @@ class Course:
         if outcome.error is not None:
             whole = Failed(0, error_text(outcome.error))
             self._tell(outcome, whole, items=outcome.items)
+            if self._plan.job.on_error == "yield":
+                self._write_line(self._plan.job.stand_in(whole.text), outcome.items)
             return self._plan.job.on_error != "raise"
         if outcome.value is None:  # it has raised StopJob
             return True
@@ -153,11 +179,17 @@ class Course:
         return FAILED
 
     def _done(self) -> str:
-        items = sum(feeder.done for feeder in self._emp.snapshot().feeders)
+        items = sum(feeder.done for feeder in self._emp.snapshot().feeders) if self._begun else 0
         return f"{items} items" if items != 1 else "1 item"
 
 
 def _start_text(error: WorkerStartError) -> str:
-    """Without the place in our own code where it came up."""
-    ours = re.escape(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return re.sub(rf"worker module {ours}{re.escape(os.sep)}\S+, line \d+: (?:\w+: )?", "", str(error))
+    """Without a place that is not in the user's code: it only came up there."""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    places = "|".join(re.escape(os.path.join(folder, "")) for folder in (ours, os.path.dirname(importlib.__file__)))
+    return re.sub(rf"worker module (?:{places})\S+, line \d+: ", "WORKER: ", str(error))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A ticket that was set aside is told with the place of its items, see `_tell`."""
+    return "was set aside" not in record.getMessage()

@@ -52,4 +52,4 @@ def _show(finding: Finding) -> None:
     mark, colour = _MARKS[finding.state]
     click.echo(f"{click.style(f'{mark:<6}', fg=colour)} {finding.name:<15} {finding.shown}")
     if finding.follows:
-        click.echo(f"{'':<23}→ {finding.follows}")
+        click.echo(f"{'':<23}-> {finding.follows}")

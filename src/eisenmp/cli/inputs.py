@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -22,10 +23,8 @@ def check_paths(paths: Sequence[str]) -> None:
     """Raise InputError for a file that is not there, is a folder, or must not be read."""
     for path in paths:
         if path == STDIN:
-            try:
-                os.fstat(0)
-            except OSError:
-                raise InputError("there is no standard input: it is closed") from None
+            if sys.stdin is None:
+                raise InputError("there is no standard input: it is closed")
         elif os.path.isdir(path):
             raise InputError(f"{path} is a folder; allowed: files, or - for standard input")
         elif not os.path.exists(path):
@@ -102,7 +101,7 @@ def _split(path: str) -> Iterator[list[bytes]]:
             if last:
                 yield [last]
         finally:
-            if file:
+            if path != STDIN:
                 os.close(file)
     except OSError as error:
         name = "standard input" if path == STDIN else path

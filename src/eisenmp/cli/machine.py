@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import platform
@@ -73,15 +74,13 @@ def _python() -> Finding:
     if sys.version_info < _OLDEST:
         return Finding("Python", value, shown, BROKEN, "eisenmp needs Python 3.11 or newer")
     if not sys.executable:
-        return Finding(
-            "Python", value, shown, NOTE, "no executable is known (an app?): only START_METHOD='fork' can work"
-        )
+        return Finding("Python", value, shown, NOTE, "no executable is known (an app?): only fork can work")
     return Finding("Python", value, shown)
 
 
 def _system() -> Finding:
     shown = f"{platform.system()} {platform.release()}, {platform.machine()}"
-    if sys.platform.startswith("linux"):
+    if platform.system() == "Linux":
         return Finding("system", shown, shown)
     return Finding("system", shown, shown, NOTE, "eisenmp is tested on Linux; here it is written for, and untested")
 
@@ -112,9 +111,7 @@ def _start_methods() -> Finding:
 
 def _semaphores() -> Finding:
     try:
-        import _multiprocessing
-
-        _multiprocessing.SemLock(1, 1, 1, f"/eisenmp-doctor-{os.getpid()}", True)
+        importlib.import_module("_multiprocessing").SemLock(1, 1, 1, f"/eisenmp-doctor-{os.getpid()}", True)
         return Finding("sem_open", True, "works")
     except Exception as error:  # ImportError, OSError, AttributeError: all say the same
         text = f"missing ({type(error).__name__}: {error})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +15,7 @@ from eisenmp.cli.block import Format, Job
 from eisenmp.cli.course import Course, Plan
 from eisenmp.cli.exits import BROKEN, TERMINATED, WRONG, BadCall, InputError, OutputError, say
 from eisenmp.cli.inputs import STDIN, Lines, Rows, check_paths
-from eisenmp.cli.output import open_output
+from eisenmp.cli.output import STDOUT, open_output
 from eisenmp.cli.reference import split_reference
 from eisenmp.cli.spacetext import parse_range, parse_space
 from eisenmp.errors import EisenmpError, SettingsError
@@ -75,7 +76,13 @@ class _Chunksize(click.ParamType[Any]):
     help="How worker processes are made.",
 )
 @click.option("-o", "--out", type=click.Path(), help="Write into a file, which appears when all is done.")
-@click.option("-q", "--quiet", is_flag=True, help="No line of progress.")
+@click.option(
+    "--progress/--quiet",
+    " /-q",
+    default=None,
+    help="A line of progress on standard error. Without a word about it: when that is a terminal and the results go "
+    "into a file.",
+)
 @click.option("--job", metavar="FILE", help="Not part of this version.")
 def command(worker: str, files: tuple[str, ...], **options: Any) -> int:
     """Call a Python function with each line of the input, on all cores, and print the results in order.
@@ -157,7 +164,7 @@ def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, It
         return "items", parse_space(options["space"]), None
     paths = files or (STDIN,)
     check_paths(paths)
-    if STDIN in paths and sys.stdin is not None and sys.stdin.isatty() and not options["quiet"]:
+    if STDIN in paths and sys.stdin is not None and sys.stdin.isatty() and options["progress"] is not False:
         say("reading lines from the terminal; Ctrl-D ends them")
     if not options["as_csv"]:
         lines = Lines(paths)
@@ -168,7 +175,7 @@ def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, It
 
 
 def _shows_progress(options: dict[str, Any]) -> bool:
-    """On a terminal, unless the results run over the same one."""
-    if options["quiet"] or sys.stderr is None or not sys.stderr.isatty():
-        return False
-    return options["out"] is not None or not os.isatty(1)
+    """On a terminal, unless the results may run over the same one: a pipe may lead there, too."""
+    if options["progress"] is not None or sys.stderr is None:
+        return bool(options["progress"])
+    return sys.stderr.isatty() and (options["out"] is not None or stat.S_ISREG(os.fstat(STDOUT).st_mode))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from eisenmp.cli.exits import OutputClosed, OutputError
 
-__all__ = ["Output", "open_output", "watch_reader"]
+__all__ = ["STDOUT", "Output", "open_output", "watch_reader"]
 
-STDOUT = 1
+STDOUT: Final = 1
 
 
 class Output(Protocol):
@@ -37,12 +38,13 @@ def open_output(path: str | None) -> Output:
         OutputError: it cannot be written.
     """
     if path is None:
-        try:
-            os.fstat(STDOUT)
-        except OSError:
-            raise OutputError("there is no standard output: it is closed") from None
+        if sys.stdout is None:
+            raise OutputError("there is no standard output: it is closed")
         return _Stream(STDOUT, "standard output")
     try:
+        folder = os.path.dirname(path)
+        if folder and not os.path.isdir(folder):
+            raise OutputError(f"--out {path}: there is no folder {folder}")
         if os.path.isdir(path):
             raise OutputError(f"--out {path} is a folder; allowed: a file")
         if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):

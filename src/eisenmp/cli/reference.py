@@ -20,9 +20,8 @@ def split_reference(text: str) -> tuple[str, str]:
     """
     path, colon, ref = text.rpartition(":")
     if not colon or not path or not ref.isidentifier():
-        raise BadCall(
-            f"WORKER {text!r} does not fit; allowed: FILE.py:function or package.module:function{_hint(text)}"
-        )
+        allowed = "FILE.py:function or package.module:function"
+        raise BadCall(f"WORKER {text!r} does not fit; allowed: {allowed}{_hint(text)}")
     if is_file(path):
         _check_file(path, ref)
     return path, ref

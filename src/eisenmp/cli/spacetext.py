@@ -7,8 +7,8 @@
     list     = "[" [text {"," text}] "]"
     text     = "quoted" | 'quoted' | bare          bare: up to a comma, a bracket or a space
 
-The last argument of all but chain and zip is their number, when it looks like one: ``product(abc, 5)``. Elsewhere a bare
-number in a list or in ``range`` is a number; a text that stands for a pool is the pool of its characters.
+The last argument of all but chain and zip is their number, when it looks like one: ``product(abc, 5)``. A bare number
+in a list or in ``range`` is a number; a text that stands for a pool is the pool of its characters.
 """
 
 from __future__ import annotations
