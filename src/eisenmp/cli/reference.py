@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import os
+from typing import Final
 
 from eisenmp.cli.exits import BadCall
 from eisenmp.errors import nearest
 from eisenmp.worker.loader import is_file
 
 __all__ = ["split_reference"]
+
+_DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def split_reference(text: str) -> tuple[str, str]:
@@ -31,7 +34,8 @@ def _hint(text: str) -> str:
     path = text.partition(":")[0]
     if not path.endswith(".py") or not os.path.isfile(path):
         return ""
-    names = [name for name in _names(path)[0] if not name.startswith("_")]
+    tree = _parse(path)
+    names = [node.name for node in tree.body if isinstance(node, _DEFINITIONS) and not node.name.startswith("_")]
     return f"; {path} has: {', '.join(names[:10])}" if names else ""
 
 
@@ -46,25 +50,28 @@ def _check_file(path: str, ref: str) -> None:
         raise BadCall(f"WORKER: {path} {what}{hint}")
     if not path.endswith(".py"):
         return  # compiled: the worker will see
-    names, certain = _names(path)
+    names, certain = _names(_parse(path))
     if certain and ref not in names:
         raise BadCall(f"WORKER: {path} has no function {ref!r}{nearest(ref, names)}")
 
 
-def _names(path: str) -> tuple[list[str], bool]:
-    """What the file gives a name at its top, and whether that is all."""
+def _parse(path: str) -> ast.Module:
     try:
         with open(path, "rb") as file:
-            tree = ast.parse(file.read(), path)
+            return ast.parse(file.read(), path)
     except OSError as error:
         raise BadCall(f"WORKER: {path} cannot be read: {error.strerror or error}") from error
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise BadCall(f"WORKER: {path}{line}: {type(error).__name__}: {getattr(error, 'msg', error)}") from error
+
+
+def _names(tree: ast.Module) -> tuple[list[str], bool]:
+    """What the file gives a name at its top, and whether that is all."""
     names: list[str] = []
     certain = True
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, _DEFINITIONS):
             names.append(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names += [(alias.asname or alias.name.partition(".")[0]) for alias in node.names]
