@@ -1,15 +1,12 @@
 """Inside a worker: a chunk of raw items in, one block of output out.
 
-Decoding, the calls and encoding are all done here, so that the manager moves bytes and nothing else.
+Decoding, the calls and encoding are all done here, so that the manager moves bytes and nothing else. A worker loads json,
+csv and traceback when it needs them: they would cost each start ten milliseconds.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import reprlib
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -104,7 +101,9 @@ class Job:
     def _make_call(self) -> Callable[[Any], Any]:
         function = self._function
         if self.takes == "json":
-            return lambda line: _NOTHING if line.isspace() or not line else function(_open_json(line))
+            from json import loads
+
+            return lambda line: _NOTHING if line.isspace() or not line else function(_open_json(line, loads))
         if self.takes == "csv":
             return lambda row: function(_open_row(row, self.header))
         return function
@@ -180,9 +179,9 @@ def _texts(rows: Sequence[bytes]) -> list[str]:
     return [text.removesuffix("\r") for text in texts] if "\r" in whole else texts
 
 
-def _open_json(line: bytes) -> Any:
+def _open_json(line: bytes, loads: Callable[[bytes], Any]) -> Any:
     try:
-        return json.loads(line)
+        return loads(line)
     except ValueError as error:
         shown = reprlib.repr(line.decode("utf-8", "backslashreplace"))
         raise _NotJsonError(f"no JSON: {error}: {shown}") from None
@@ -209,6 +208,8 @@ def as_text(result: Any) -> str:
 
 def as_json(result: Any) -> str:
     """One line of JSON."""
+    import json
+
     return json.dumps(result, ensure_ascii=False) + "\n"
 
 
@@ -220,6 +221,9 @@ def as_csv(result: Any, header: list[str] | None) -> str:
         result = list(result.values())
     if not isinstance(result, list | tuple):
         return as_text(result)
+    import csv
+    import io
+
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(result)
     return line.getvalue()
@@ -231,6 +235,8 @@ def error_text(error: BaseException) -> str:
         return str(error)
     if isinstance(error, CrashError):
         return f"its worker died {len(error.exits)} times ({', '.join(error.exits)})"
+    import traceback
+
     return " ".join("".join(traceback.format_exception_only(error)).split())
 
 
@@ -241,6 +247,8 @@ def _frames(error: BaseException) -> str:
         trace = trace.tb_next
     if trace is None:
         return ""
+    import traceback
+
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
 
 
