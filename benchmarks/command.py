@@ -1,8 +1,8 @@
 """``eisenmp map`` over a million lines, beside what a shell offers for the same Python function.
 
-Each run is a command in a shell, from its start to its end, imports and all. ``xargs`` gives each of its processes as many
-lines as a command line can well hold, GNU parallel a block of lines on standard input: a process for each line would be
-no match.
+Each run is a command in a shell, from its start to its end, imports and all. ``xargs`` gives each of its processes as
+many lines as a command line can well hold, GNU parallel a block of lines on standard input: a process for each line
+would be no match.
 """
 
 from __future__ import annotations

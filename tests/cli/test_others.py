@@ -81,12 +81,26 @@ def test_run_of_a_program_that_fails(command: Command, folder: Path) -> None:
     command('run', 'leaves.py', code=7)
 
 
-def test_run_and_ctrl_c(folder: Path) -> None:
-    text = """
-        import itertools, eisenmp
-        for n in eisenmp.imap(abs, itertools.count(), max_workers=1):
-            if n == 10: print('now', flush=True)
-    """
+IN_IMAP = """
+    import itertools, eisenmp
+    for n in eisenmp.imap(abs, itertools.count(), max_workers=1):
+        if n == 10: print('now', flush=True)
+"""
+WHILE_A_JOB_RUNS = """
+    import itertools, time, eisenmp
+    emp = eisenmp.Mp()
+    reader = emp.results.outcomes()
+    emp.start(worker_modules=[{'WORKER_PATH': 'math', 'WORKER_REF': 'isqrt'}], WORKER_CALL='item', NUM_PROCS=1)
+    emp.feed(itertools.count())
+    next(reader)
+    reader.close()
+    print('now', flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize('text', [IN_IMAP, WHILE_A_JOB_RUNS])
+def test_run_and_ctrl_c(folder: Path, text: str) -> None:
     write(folder, text, 'endless.py')
     with subprocess.Popen(
         [*COMMAND, 'run', 'endless.py'],

@@ -1,7 +1,7 @@
 """Inside a worker: a chunk of raw items in, one block of output out.
 
-Decoding, the calls and encoding are all done here, so that the manager moves bytes and nothing else. A worker loads json,
-csv and traceback when it needs them: they would cost each start ten milliseconds.
+Decoding, the calls and encoding are all done here, so that the manager moves bytes and nothing else. A worker loads
+json, csv and traceback when it needs them: they would cost each start ten milliseconds.
 """
 
 from __future__ import annotations

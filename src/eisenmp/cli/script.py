@@ -68,6 +68,7 @@ def _run(path: str, arguments: Sequence[str]) -> int:
     try:
         exec(code, main.__dict__)
     except KeyboardInterrupt as error:
+        sys.last_type = KeyboardInterrupt  # as the interpreter notes it: jobs that still run are ended, not waited for
         frames = traceback.extract_tb(error.__traceback__)
         where = next((f" at {frame.filename}, line {frame.lineno}" for frame in frames if frame.filename == path), "")
         say(f"interrupted{where}")
