@@ -163,9 +163,13 @@ class Course:
         if items > 1:
             where += f" to {before + failure.at + items}"
         if failure.trace:
-            say(f"{where} failed:\n{failure.trace}")
+            self._say(f"{where} failed:\n{failure.trace}")
         else:
-            say(f"{where}: {failure.text}")
+            self._say(f"{where}: {failure.text}")
+
+    def _say(self, text: str) -> None:
+        """While the job runs; the line of progress makes room for it."""
+        self._emp.mp_print_q.put(f"eisenmp: {text}")  # leads to sys.stdout, which is standard error here
 
     def _where(self, number: int) -> str:
         lines = self._plan.lines

@@ -25,7 +25,7 @@ __all__ = ["command"]
 
 
 class _Chunksize(click.ParamType[Any]):
-    name = "number"
+    name = "n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         if value == "auto":
@@ -42,7 +42,9 @@ class _Chunksize(click.ParamType[Any]):
 @click.command("map", short_help="A Python function over the lines of files.", no_args_is_help=True)
 @click.argument("worker", metavar="WORKER.py:FUNCTION")
 @click.argument("files", metavar="[FILE...|-]", nargs=-1, type=click.Path())
-@click.option("-j", "--workers", type=click.IntRange(1), help="Worker processes; default: one per usable core.")
+@click.option(
+    "-j", "--workers", metavar="N", type=click.IntRange(1), help="Worker processes; default: one per usable core."
+)
 @click.option(
     "--chunksize", type=_Chunksize(), default="auto", show_default=True, help="Items that travel to a worker together."
 )
@@ -51,14 +53,22 @@ class _Chunksize(click.ParamType[Any]):
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a line of names on top: items are dicts, results may be.")
 @click.option("--range", "range_", metavar="A:B[:STEP]", help="Items are the whole numbers from A to B - 1; no files.")
 @click.option("--space", metavar="TEXT", help="Items are those of a search space: 'product(abc, 5)'; no files.")
-@click.option("--total", type=click.IntRange(1), help="How many items to expect, for the line of progress.")
+@click.option(
+    "--total", metavar="N", type=click.IntRange(1), help="How many items to expect, for the line of progress."
+)
 @click.option(
     "--timeout",
+    metavar="SECONDS",
     type=click.FloatRange(0, min_open=True),
     help="Seconds that one chunk may run before its worker is ended.",
 )
 @click.option(
-    "--retries", type=click.IntRange(0), default=0, show_default=True, help="Further tries of an item that raised."
+    "--retries",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Further tries of an item that raised.",
 )
 @click.option(
     "--on-error",
@@ -75,7 +85,9 @@ class _Chunksize(click.ParamType[Any]):
     show_default=True,
     help="How worker processes are made.",
 )
-@click.option("-o", "--out", type=click.Path(), help="Write into a file, which appears when all is done.")
+@click.option(
+    "-o", "--out", metavar="FILE", type=click.Path(), help="Write into a file, which appears when all is done."
+)
 @click.option(
     "--progress/--quiet",
     " /-q",
@@ -88,7 +100,7 @@ def command(worker: str, files: tuple[str, ...], **options: Any) -> int:
     """Call a Python function with each line of the input, on all cores, and print the results in order.
 
     \b
-    WORKER.py:FUNCTION  a file, or a dotted module, and a function of one argument in it
+    WORKER.py:FUNCTION  a file or a dotted module, and a function of one argument
     FILE...             read in turn; - or nothing is standard input
 
     The function gets a line as text, without its newline. What it returns is printed, a line each; None prints nothing.
