@@ -127,8 +127,20 @@ def command(worker: str, files: tuple[str, ...], **options: Any) -> int:
         say(str(error))
         return BROKEN
     sys.stdout = sys.stderr  # standard output belongs to the results: what the function prints is shown beside them
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that things are put in order
+    _heed_sigterm()
     return _run(Course(plan, output))
+
+
+def _heed_sigterm() -> None:
+    """It shall put things in order here. A worker that is a fork of us must go at once."""
+    owner = os.getpid()
+
+    def end(*_: object) -> None:
+        if os.getpid() != owner:
+            os._exit(TERMINATED)
+        sys.exit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _run(course: Course) -> int:

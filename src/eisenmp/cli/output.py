@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -92,6 +91,8 @@ class _WholeFile(_Stream):
     """Written under another name in the same folder, and renamed at the end."""
 
     def __init__(self, path: str) -> None:
+        import tempfile  # takes milliseconds that a pipe need not spend
+
         self._path = os.path.realpath(path)  # a link stays one
         folder, name = os.path.split(self._path)
         file, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
