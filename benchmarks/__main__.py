@@ -24,6 +24,7 @@ SUITE: Final = (
     "startup",
     "share",
     "search",
+    "command",
     "makespan",
     "tickets",
     "crowd",

@@ -21,6 +21,7 @@ from typing import Any, Final
 import psutil
 
 __all__ = [
+    "ROOT",
     "alarm",
     "answer",
     "apart",

@@ -18,6 +18,7 @@ A map of this folder, along the way of the data::
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
     results/      6 what became of every ticket
     display/      7 what is shown meanwhile; listen.py and snapshot.py are what it hears and sees
+    cli/            the command eisenmp
     spaces/         search spaces that are cut by slices, for manager and workers alike
     errors.py       the tree of exceptions
     utils/          the import names of eisenmp 1.0
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     )
     from eisenmp.manager import Mp
     from eisenmp.results import Outcome, Part, Results
-    from eisenmp.settings import usable_cores
+    from eisenmp.settings import override, usable_cores
     from eisenmp.short import Failure, imap, imap_chunks
 
 __version__ = "2.0.0.dev0"
@@ -74,6 +75,7 @@ __all__ = [
     "WorkerStartError",
     "imap",
     "imap_chunks",
+    "override",
     "spaces",
     "usable_cores",
 ]
@@ -84,6 +86,7 @@ _HOMES = {
     "Outcome": "results",
     "Part": "results",
     "Results": "results",
+    "override": "settings",
     "usable_cores": "settings",
 }
 

@@ -28,7 +28,7 @@ from eisenmp.listen import Snapshot
 from eisenmp.payload import dumps
 from eisenmp.queues import QueueTable
 from eisenmp.results import Results
-from eisenmp.settings import ModuleSpec, Settings, check, split
+from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
 from eisenmp.snapshot import take_snapshot
 from eisenmp.sources import size_of, source_of
 from eisenmp.utils.eisenmp_utils import Result
@@ -175,7 +175,8 @@ class Mp:
         """`start`, with settings that are validated already. `function`: instead of modules, see functions.py."""
         if self._job is not None:
             raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
-        self._equipment.prepare(known, modules, custom, self._exchange.table, function)
+        known, more = overridden(known, custom)
+        self._equipment.prepare(known, modules, more if function is None else custom, self._exchange.table, function)
         self._display = LineDisplay(progress=known.INFO_ENABLE)
         job = self._make_job(known, self._display)
         job.single = function is not None

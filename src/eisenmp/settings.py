@@ -1,19 +1,21 @@
 """The settings of a job: frozen, validated before any process starts.
 
 :func:`split` takes everything the user handed to ``start`` and parts it into known settings, the worker modules and
-the custom attributes that go to the toolbox.
+the custom attributes that go to the toolbox. :func:`override` puts others in their place, for whoever runs a program
+that he does not want to edit.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from eisenmp.errors import SettingsError, nearest
 
-__all__ = ["ALIASES", "ModuleSpec", "Settings", "split", "usable_cores"]
+__all__ = ["ALIASES", "LATER", "ModuleSpec", "Settings", "overridden", "override", "split", "usable_cores"]
 
 ALIASES: Final = {"PROCS_MAX": "NUM_PROCS", "ROWS_MAX": "NUM_ROWS"}  # names of eisenmp 1.0
 LATER: Final = {
@@ -159,6 +161,12 @@ def split(given: Mapping[str, Any]) -> tuple[Settings, list[ModuleSpec], dict[st
     Raises:
         SettingsError: a known setting with a bad value, a name in capitals that is nearly one, no worker module.
     """
+    settings, custom = _part({key: value for key, value in given.items() if key != "worker_modules"})
+    return Settings(**settings), _modules(given.get("worker_modules")), custom
+
+
+def _part(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(settings by their present names, attributes for the toolbox)"""
     known = {f.name for f in fields(Settings)}
     settings: dict[str, Any] = {}
     keys: dict[str, str] = {}  # under which name each was given
@@ -173,10 +181,43 @@ def split(given: Mapping[str, Any]) -> tuple[Settings, list[ModuleSpec], dict[st
             settings[name] = value
         elif name in LATER and value is not None:
             raise SettingsError(f"{name}={value!r}: {LATER[name]} is not part of this version; allowed: None")
-        elif name not in LATER and name != "worker_modules":
+        elif name not in LATER:
             _refuse_near_miss(name, known)
             custom[name] = value
-    return Settings(**settings), _modules(given.get("worker_modules")), custom
+    return settings, custom
+
+
+_overrides: list[tuple[dict[str, Any], dict[str, Any]]] = []  # settings and attributes; the newest last
+
+
+@contextmanager
+def override(**given: Any) -> Iterator[None]:
+    """Within this block, jobs that start in this process have these settings, whatever their programs say.
+
+    So a program can be run with other settings than it was written with; ``eisenmp run --set`` does it. Settings hold
+    for :class:`eisenmp.Mp` and the short forms alike; other names are attributes of the toolbox, of an ``Mp`` only. The
+    inner one of two such blocks wins.
+
+    Raises:
+        SettingsError: as :meth:`eisenmp.Mp.start` does, at once.
+    """
+    if "worker_modules" in given:
+        raise SettingsError("worker_modules is what the program is made of: it cannot be overridden")
+    entry = _part(given)
+    _overrides.append(entry)
+    try:
+        yield
+    finally:
+        _overrides[:] = [other for other in _overrides if other is not entry]
+
+
+def overridden(settings: Settings, custom: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """What a job starts with: what its program says, but for what :func:`override` says."""
+    attributes = dict(custom)
+    for others, more in tuple(_overrides):
+        settings = replace(settings, **others)
+        attributes |= more
+    return settings, attributes
 
 
 def check(name: str, value: Any, shown: str | None = None) -> None:

@@ -1,0 +1,7 @@
+"""``python -m eisenmp``: the command."""
+
+import sys
+
+from eisenmp.cli import main
+
+sys.exit(main())

@@ -1,0 +1,38 @@
+"""The command ``eisenmp``, the extra ``eisenmp[cli]``. docs/command.md is its manual.
+
+::
+
+    app.py        the commands' names, help texts of the whole; loads a command when it is called
+    exits.py      exit codes, and what is said on standard error
+    map.py        eisenmp map: the options;  course.py  the job
+    block.py        inside a worker: lines in, calls, results out
+    inputs.py       files, line by line;  spacetext.py  --range and --space
+    output.py       standard output, or a file that is there whole or not at all
+    run.py        eisenmp run, and script.py: a program as __main__
+    demo.py       eisenmp demo
+    doctor.py     eisenmp doctor: machine.py looks, selftest.py tries
+
+Workers import this package for block.py, so nothing here may load the command line library at import.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run the command with the arguments of this process; return the exit code."""
+    try:
+        try:
+            import click
+        except ImportError:
+            print("eisenmp: the command needs its extra: pip install 'eisenmp[cli]'", file=sys.stderr)
+            return 2
+        from eisenmp.cli.app import start
+
+        del click
+        return start()
+    except KeyboardInterrupt:  # while things were loaded
+        return 130

@@ -1,0 +1,63 @@
+"""Exit codes, the errors that lead to them, and what is said on standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+
+from eisenmp.errors import EisenmpError
+
+__all__ = [
+    "BROKEN",
+    "CLOSED",
+    "FAILED",
+    "FINE",
+    "INTERRUPTED",
+    "TERMINATED",
+    "WRONG",
+    "BadCall",
+    "InputError",
+    "OutputClosed",
+    "OutputError",
+    "say",
+]
+
+FINE: Final = 0
+FAILED: Final = 1  # an item failed, a worker died, the doctor found something broken
+WRONG: Final = 2  # the call itself: options, paths, names
+BROKEN: Final = 3  # input could not be read, or output not written
+INTERRUPTED: Final = 130  # Ctrl-C
+CLOSED: Final = 141  # whoever read the output has left: what a shell shows of tools that SIGPIPE ends
+TERMINATED: Final = 143  # SIGTERM
+
+
+class BadCall(click.ClickException):
+    """The call cannot work; nothing was done."""
+
+    exit_code = WRONG
+
+    def show(self, file: object = None) -> None:
+        say(self.message)
+
+
+class InputError(EisenmpError):
+    """An input file cannot be read, or is not what it should be."""
+
+
+class OutputError(EisenmpError):
+    """The output cannot be written."""
+
+
+class OutputClosed(Exception):  # noqa: N818 - no error: `| head` does it
+    """Whoever read our output has closed it."""
+
+
+def say(text: str) -> None:
+    """One message on standard error, whatever is left of it."""
+    try:
+        sys.stderr.write(f"eisenmp: {text}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        pass  # it is closed: nobody is left to tell

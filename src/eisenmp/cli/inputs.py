@@ -1,0 +1,169 @@
+"""Files, line by line or record by record, as the feeder reads them: no further than it has to."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from eisenmp.cli.exits import InputError
+from eisenmp.errors import nearest
+
+__all__ = ["STDIN", "Lines", "Rows", "check_paths"]
+
+STDIN: Final = "-"
+_BLOCK: Final = 1 << 18  # bytes asked for at once; a pipe or a terminal gives what there is
+_MOST_IN_A_FIELD: Final = (1 << 31) - 1  # bytes; the csv module's own bound is 128 KiB
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise InputError for a file that is not there, is a folder, or must not be read."""
+    for path in paths:
+        if path == STDIN:
+            if sys.stdin is None:
+                raise InputError("there is no standard input: it is closed")
+        elif os.path.isdir(path):
+            raise InputError(f"{path} is a folder; allowed: files, or - for standard input")
+        elif not os.path.exists(path):
+            raise InputError(f"there is no file {path}{_neighbour(path)}")
+        elif not os.access(path, os.R_OK):
+            raise InputError(f"{path} cannot be read: permission denied")
+
+
+def _neighbour(path: str) -> str:
+    folder, name = os.path.split(path)
+    try:
+        return nearest(name, os.listdir(folder or "."))
+    except OSError:
+        return f": there is no folder {folder}"
+
+
+class Lines:
+    """All lines of all files, as bytes without their newline.
+
+    Attributes:
+        what: how one item is called in messages.
+    """
+
+    what = "line"
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._starts: list[int] = []  # number of each file's first item
+        self._names: list[str] = []
+        self._count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for path in self._paths:
+            self._begin(path)
+            yield from self._lines(path)
+
+    def where(self, number: int) -> str:
+        """``words.txt, line 7``, of an item counted from 0 through all files."""
+        at = bisect_right(self._starts, number) - 1
+        if at < 0:
+            return f"{self.what} {number + 1}"
+        name = "standard input" if self._names[at] == STDIN else self._names[at]
+        return f"{name}, {self.what} {number - self._starts[at] + 1}"
+
+    def _begin(self, path: str) -> None:
+        self._names.append(path)  # first the name: `where` looks for the start
+        self._starts.append(self._count)
+
+    def _lines(self, path: str) -> Iterator[bytes]:
+        for lines in _split(path):
+            self._count += len(lines)
+            yield from lines
+
+
+def _split(path: str) -> Iterator[list[bytes]]:
+    """The lines of one file, as many at a time as one read has ended.
+
+    Not by a buffered file: when the program ends while a thread waits in one, the interpreter dies on its lock.
+    """
+    try:
+        file = 0 if path == STDIN else os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            begun: list[bytes] = []  # of a line that has no end yet
+            while data := os.read(file, _BLOCK):
+                first, newline, rest = data.partition(b"\n")
+                begun.append(first)
+                if not newline:
+                    continue
+                lines = rest.split(b"\n")
+                lines.insert(0, b"".join(begun))
+                begun = [lines.pop()]
+                yield lines
+            last = b"".join(begun)
+            if last:
+                yield [last]
+        finally:
+            if path != STDIN:
+                os.close(file)
+    except OSError as error:
+        name = "standard input" if path == STDIN else path
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+class Rows(Lines):
+    """All records of CSV files, as lists of texts, without the line of names on top of each file.
+
+    Attributes:
+        header: those names, once :meth:`open` has read them.
+    """
+
+    what = "row"
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(paths)
+        self.header: list[str] = []
+        self._opened: list[Iterator[list[str]]] = []
+
+    def open(self) -> bool:
+        """Read the names of the columns from the first file that is not empty. False: all of them are."""
+        while self._paths:
+            self._begin(self._paths[0])
+            self._paths = self._paths[1:]
+            records = self._records(self._names[-1])
+            header = next(records, None)
+            if header is not None:
+                self.header = header
+                self._opened.append(records)
+                return True
+        return False
+
+    def __iter__(self) -> Iterator[list[str]]:  # type: ignore[override]  # records in the place of lines
+        for records in self._opened:
+            yield from self._counted(records)
+        for path in self._paths:
+            self._begin(path)
+            records = self._records(path)
+            header = next(records, self.header)
+            if header != self.header:
+                raise InputError(f"{path} has other columns than the file before it: {', '.join(header)}")
+            yield from self._counted(records)
+
+    def _counted(self, records: Iterator[list[str]]) -> Iterator[list[str]]:
+        for record in records:
+            if record:  # an empty line is no record
+                self._count += 1
+                yield record
+
+    def _records(self, path: str) -> Iterator[list[str]]:
+        csv.field_size_limit(_MOST_IN_A_FIELD)
+        reader = csv.reader(_texts(path))
+        try:
+            yield from reader
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num}: no CSV: {error}") from error
+
+
+def _texts(path: str) -> Iterator[str]:
+    mark = "\ufeff"  # Excel begins its files with it
+    for lines in _split(path):
+        for line in lines:
+            yield line.decode("utf-8", "surrogateescape").removeprefix(mark) + "\n"
+            mark = ""
