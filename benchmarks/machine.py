@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import platform
+import select
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from typing import Any, Final
 
 import psutil
 
+from benchmarks.rounds import NoAnswer
+
 __all__ = [
     "alarm",
     "answer",
@@ -27,19 +30,25 @@ __all__ = [
     "check",
     "children",
     "cpu_seconds",
+    "end_session",
     "family",
     "folder",
     "fresh_seconds",
+    "guarded",
+    "lives",
     "noted",
+    "program",
     "pss_mib",
     "resident_bytes",
     "run_file",
+    "session",
     "wait_until",
 ]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 # Not `-m`: a spawned process of multiprocessing imports its parent's main module anew, and would pay for ours.
 _BEGIN: Final = "from benchmarks.machine import answer; answer()"
+_NO_ANSWER: Final = "no answer"  # what stands for the exception in JSON
 
 
 def apart(module: str, function: str, *arguments: Any) -> Any:
@@ -48,19 +57,88 @@ def apart(module: str, function: str, *arguments: Any) -> Any:
     For figures that must not depend on what ran before: a heap that has grown once hides the next growth, a helper
     process that is up already hides what starting it costs.
     """
-    command = [sys.executable, "-c", _BEGIN, module, function, json.dumps(arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        _call(module, function, arguments), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, check=True
+    )
     return json.loads(done.stdout)
 
 
+def guarded(seconds: float, module: str, function: str, *arguments: Any) -> Any:
+    """The same for somebody who may hang, or leave processes behind: all that it has started is ended as well.
+
+    Raises:
+        NoAnswer: it hangs; or it has raised this itself.
+    """
+    with program(_call(module, function, arguments), stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        # Not until the end of the pipe: forked workers have it too, and some stay.
+        ready, _, _ = select.select([process.stdout], [], [], seconds)
+        if not ready:
+            raise NoAnswer("hangs")
+        told = process.stdout.readline()
+    if not told:
+        raise RuntimeError(f"{module}.{function}{arguments!r} ended without an answer")
+    value = json.loads(told)
+    if isinstance(value, dict) and list(value) == [_NO_ANSWER]:
+        raise NoAnswer(value[_NO_ANSWER])
+    return value
+
+
+@contextlib.contextmanager
+def program(command: list[Any], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a session of its own; at the end of the block nothing of that session is left."""
+    with subprocess.Popen(command, env=_environment(), start_new_session=True, **options) as process:
+        try:
+            yield process
+        finally:
+            end_session(process.pid)
+
+
+def session(leader: int) -> list[psutil.Process]:
+    """The processes of a session that still run. Some outlive their parents, so the tree does not show them."""
+    members = []
+    for pid in psutil.pids():
+        try:
+            if os.getsid(pid) == leader and lives(process := psutil.Process(pid)):
+                members.append(process)
+        except (OSError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_session(leader: int) -> None:
+    """Kill what is left of a session, until nothing is: a pool starts new workers while it is being ended."""
+    deadline = time.monotonic() + 10.0
+    while (members := session(leader)) and time.monotonic() < deadline:
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        time.sleep(0.002)
+
+
+def _call(module: str, function: str, arguments: tuple[Any, ...]) -> list[str]:
+    return [sys.executable, "-c", _BEGIN, module, function, json.dumps(arguments)]
+
+
 def answer() -> None:
-    """The other end of `apart`. What else is printed meanwhile goes to standard error."""
+    """The other end of `apart` and `guarded`. What else is printed meanwhile goes to standard error."""
     module, function, arguments = sys.argv[1:]
     pipe = os.dup(1)
     os.dup2(2, 1)
-    value = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*json.loads(arguments))
+    try:
+        value = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*json.loads(arguments))
+    except NoAnswer as words:
+        value = {_NO_ANSWER: str(words)}
     with open(pipe, "w", encoding="utf-8") as stream:
-        json.dump(value, stream)
+        stream.write(json.dumps(value) + "\n")
 
 
 def fresh_seconds(statement: str) -> float:
