@@ -22,7 +22,7 @@ from benchmarks.machine import folder, guarded, lives, noted, program, session, 
 from benchmarks.ordeal import BAD_STARTS, TIMEOUT
 from benchmarks.rounds import OURS, Contest, Figure, Goal, NoAnswer, Turns, ratio
 
-__all__ = ["run"]
+__all__ = ["gone", "run"]
 
 METHODS: Final = ("spawn", "forkserver", "fork")
 PEERS: Final = ("Pool", "executor", "pebble")
@@ -30,14 +30,15 @@ BY_HAND: Final = {"executor": "executor, by hand", "pebble": "pebble, by hand"} 
 WHOLE: Final = 50  # kills of each contender, when there are rounds enough
 KILLS: Final = 10  # kills for each round
 PATIENCE: Final = 5.0  # seconds after which processes count as staying
+TASKS: Final = 800  # of a job whose workers are killed all the time
 LONGEST: Final = 90.0  # seconds of one run in a process of its own
 
 # What is measured of a kill, in words, and the milliseconds that were promised.
-OF_A_KILL: Final = {
-    "noticed": ("until it is noticed", 50.0),
-    "again": ("until its task begins elsewhere", 100.0),
-    "replaced": ("until the first call in its replacement", 500.0),
-}
+AGAIN: Final = ("until its task begins elsewhere", 100.0)
+REPLACED: Final = ("until the first call in its replacement", 500.0)
+BUSY: Final = {"noticed": ("until it is noticed", 50.0), "again": AGAIN, "replaced": REPLACED}
+IDLE: Final = {"noticed": ("until it is noticed", 50.0), "replaced": REPLACED}
+TIMED_OUT: Final = {"noticed": ("until it is killed and replaced", 100.0), "again": AGAIN, "replaced": REPLACED}
 
 
 def _field(run: Callable[[str, str], Any], names: dict[str, str], peers: Iterable[str] = PEERS) -> list[Contender[Any]]:
@@ -51,7 +52,7 @@ def _field(run: Callable[[str, str], Any], names: dict[str, str], peers: Iterabl
 # ---- workers that are killed
 
 
-def kill_contests(plan: Plan, where: str, words: str, goals: dict[str, float]) -> Iterator[Contest]:
+def kill_contests(plan: Plan, where: str, words: str, times: dict[str, tuple[str, float]]) -> Iterator[Contest]:
     """One job of each contender, in which so many workers are killed; a contest for each time that counts."""
     count = min(WHOLE, KILLS * plan.rounds)
 
@@ -61,8 +62,8 @@ def kill_contests(plan: Plan, where: str, words: str, goals: dict[str, float]) -
 
     peers = ("pebble",) if where == "timeout" else PEERS
     turns = plan.compete(_field(run, BY_HAND, peers), most=1, warm_up=False)
-    for key, must in goals.items():
-        title = f"{count} workers are killed {words}; from each kill {OF_A_KILL[key][0]}"
+    for key, (until, must) in times.items():
+        title = f"{count} {words} {until}"
         yield _of_kills(turns, key, f"faults-{where}-{key}", title, must)
 
 
@@ -89,7 +90,7 @@ def storm(plan: Plan) -> Contest:
     def run(library: str, method: str) -> dict[str, float]:
         times = {}
         for words, disturbed in (("undisturbed", False), ("disturbed", True)):
-            times[words] = guarded(LONGEST, "ordeal", "storm", library, method, disturbed)
+            times[words] = guarded(LONGEST, "ordeal", "storm", library, method, disturbed, TASKS)
         return times
 
     turns = plan.compete(_field(run, BY_HAND), most=5, warm_up=False)
@@ -97,7 +98,7 @@ def storm(plan: Plan) -> Contest:
     values: dict[str, list[float]] = {}
     for name in turns.values:
         values |= {name: disturbed[name], f"{name}, undisturbed": undisturbed[name]}
-    title = "800 tasks of 5 ms, a worker is killed every 300 ms"
+    title = f"{TASKS} tasks of 5 ms, a worker is killed every 300 ms"
     contest = turns.contest("faults-storm", title, "ms", values)
     for name in turns.values:
         goal = Goal(must=2.5, least=False) if name.startswith(OURS) else Goal()
@@ -118,7 +119,9 @@ def gone(library: str, method: str, kind: str, number: int) -> dict[str, float]:
         command = [sys.executable, Path(__file__).with_name("fault_program.py"), library, method, kind, path]
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
         with program(command, **options) as manager:
-            wait_until(lambda: noted(path, 2))
+            wait_until(lambda: noted(path, 2) or manager.poll() is not None)
+            if manager.returncode is not None:
+                raise RuntimeError(f"the program ended by itself, with code {manager.returncode}")
             time.sleep(0.1)  # the notes are written, but the loops may not have begun
             members = session(manager.pid)
             begin = time.perf_counter()
@@ -145,16 +148,22 @@ def gone_contests(plan: Plan, name: str, words: str, number: int, must: float) -
     turns = plan.compete(field, most=5, warm_up=False)
     title = f"{words}, workers busy in Python or in a C loop; until all processes are gone"
     contest = turns.contest(f"faults-{name}", title, "ms", part(turns, "seconds", 1000.0))
-    for contender in field:
-        if contender.name.startswith(OURS):
-            contest.absolute(contender.name, Goal(must=must, least=False))
+    _slowest(contest, Goal(must=must, least=False))
     yield contest
     if number == signal.SIGINT:
         lines = turns.contest(f"faults-{name}-lines", f"{words}; what is said on stderr", "lines", part(turns, "lines"))
-        for contender in field:
-            if contender.name.startswith(OURS):
-                lines.absolute(contender.name, Goal(must=5, least=False, worst=True))
+        _slowest(lines, Goal(must=5, least=False, worst=True))
         yield lines
+
+
+def _slowest(contest: Contest, goal: Goal) -> None:
+    """A figure for each start method: in each round, the most of all that it went through."""
+    for method in METHODS:
+        name = f"{OURS}, {method}"
+        runs = [values for contender, values in contest.values.items() if contender.startswith(f"{name};")]
+        if runs:
+            most = tuple(max(values) for values in zip(*runs, strict=True))
+            contest.figures.append(Figure(f"{name}, the most of {len(runs)}", most, contest.unit, goal))
 
 
 # ---- workers that do not start
@@ -174,19 +183,16 @@ def starts(plan: Plan) -> Contest:
     turns = plan.compete(field, most=5, warm_up=False)
     values = {name: [1000 * seconds for seconds in runs] for name, runs in turns.values.items()}
     contest = turns.contest("faults-start", "from the start to the error", "ms", values)
-    for contender in field:
-        if contender.name.startswith(OURS):
-            contest.absolute(contender.name, Goal(must=1000.0, least=False))
+    _slowest(contest, Goal(must=1000.0, least=False))
     return contest
 
 
 def run(plan: Plan) -> Iterator[Contest]:
     """All contests of this file."""
-    musts = {key: must for key, (_, must) in OF_A_KILL.items()}
-    yield from kill_contests(plan, "busy", "in the middle of a task", musts)
-    yield from kill_contests(plan, "idle", "while they wait", {key: musts[key] for key in ("noticed", "replaced")})
-    late = f"by a time-out of {TIMEOUT:g} s, which is not counted"
-    yield from kill_contests(plan, "timeout", late, musts | {"noticed": 100.0})
+    yield from kill_contests(plan, "busy", "workers are killed in the middle of a task; from the kill", BUSY)
+    yield from kill_contests(plan, "idle", "workers are killed while they wait; from the kill", IDLE)
+    late = f"tasks take longer than the time-out of {TIMEOUT:g} s; from its end"
+    yield from kill_contests(plan, "timeout", late, TIMED_OUT)
     yield storm(plan)
     yield from gone_contests(plan, "ctrl-c", "Ctrl-C", signal.SIGINT, 500.0)
     yield from gone_contests(plan, "sigterm", "SIGTERM to the manager", signal.SIGTERM, 1000.0)

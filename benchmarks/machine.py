@@ -69,15 +69,18 @@ def guarded(seconds: float, module: str, function: str, *arguments: Any) -> Any:
     Raises:
         NoAnswer: it hangs; or it has raised this itself.
     """
-    with program(_call(module, function, arguments), stdout=subprocess.PIPE, cwd=ROOT) as process:
-        assert process.stdout is not None
-        # Not until the end of the pipe: forked workers have it too, and some stay.
-        ready, _, _ = select.select([process.stdout], [], [], seconds)
-        if not ready:
-            raise NoAnswer("hangs")
-        told = process.stdout.readline()
-    if not told:
-        raise RuntimeError(f"{module}.{function}{arguments!r} ended without an answer")
+    call = _call(module, function, arguments)
+    with tempfile.TemporaryFile() as errors:
+        with program(call, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT) as process:
+            assert process.stdout is not None
+            # Not until the end of the pipe: forked workers have it too, and some stay.
+            if not select.select([process.stdout], [], [], seconds)[0]:
+                raise NoAnswer("hangs")
+            told = process.stdout.readline()
+        if not told:
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").rstrip().splitlines()[-1:]
+            raise RuntimeError(f"{module}.{function}{arguments!r} ended without an answer: {''.join(last)}")
     value = json.loads(told)
     if isinstance(value, dict) and list(value) == [_NO_ANSWER]:
         raise NoAnswer(value[_NO_ANSWER])
@@ -87,7 +90,7 @@ def guarded(seconds: float, module: str, function: str, *arguments: Any) -> Any:
 @contextlib.contextmanager
 def program(command: list[Any], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a session of its own; at the end of the block nothing of that session is left."""
-    with subprocess.Popen(command, env=_environment(), start_new_session=True, **options) as process:
+    with subprocess.Popen(command, env=_environment(here=True), start_new_session=True, **options) as process:
         try:
             yield process
         finally:
@@ -150,17 +153,22 @@ def fresh_seconds(statement: str) -> float:
 
 def run_file(path: Path, *arguments: str) -> str:
     """Run a file as a program, in a fresh interpreter that finds this package: what it prints."""
-    env = _environment()
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
-    done = subprocess.run([sys.executable, path, *arguments], env=env, stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(
+        [sys.executable, path, *arguments], env=_environment(here=True), stdout=subprocess.PIPE, check=True, text=True
+    )
     return done.stdout
 
 
-def _environment() -> dict[str, str]:
-    """Search paths hold wherever it runs; and bytecode may be written, as an installed package has it."""
+def _environment(*, here: bool = False) -> dict[str, str]:
+    """Search paths hold wherever it runs; and bytecode may be written, as an installed package has it.
+
+    With `here`, a file that is run as a program finds this package.
+    """
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     if env.get("PYTHONPATH"):
         env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, env["PYTHONPATH"].split(os.pathsep)))
+    if here:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     return env
 
 

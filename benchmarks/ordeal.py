@@ -33,7 +33,6 @@ AHEAD: Final = 8  # tasks that are under way while workers are busy
 SHORT: Final = 0.003  # CPU seconds of a task
 TIMEOUT: Final = 0.3  # seconds that a task may take
 
-STORM_TASKS: Final = 800
 STORM_SECONDS: Final = 0.005  # CPU seconds of each
 STORM_EVERY: Final = 0.3  # seconds from kill to kill
 STORM_PATIENCE: Final = 15.0
@@ -235,8 +234,8 @@ def kills(library: str, method: str, where: str, count: int) -> dict[str, Any]:
     return told | dict.fromkeys(ordeal.never, "breaks" if victim.is_broken() else "hangs")
 
 
-def storm(library: str, method: str, disturbed: bool) -> float:
-    """Seconds of a job; `disturbed`: whose workers are killed in turn, one every 300 ms."""
+def storm(library: str, method: str, disturbed: bool, tasks: int) -> float:
+    """Seconds of a job of so many tasks; `disturbed`: whose workers are killed in turn, one every 300 ms."""
     with folder() as path:
         victim = LIBRARIES[library](method)
         ordeal = Ordeal(victim, Listener(os.path.join(path, "fifo")))
@@ -244,10 +243,10 @@ def storm(library: str, method: str, disturbed: bool) -> float:
         ordeal.calm_down()
         first = len(victim.results)
         begin = time.perf_counter()
-        for number in range(first, first + STORM_TASKS):
+        for number in range(first, first + tasks):
             victim.submit(("", number, STORM_SECONDS, False))
         kill_at, turn = begin + STORM_EVERY, 0
-        while len(victim.results) < first + STORM_TASKS:
+        while len(victim.results) < first + tasks:
             time.sleep(0.002)
             now = time.perf_counter()
             if disturbed and now >= kill_at:
@@ -258,7 +257,7 @@ def storm(library: str, method: str, disturbed: bool) -> float:
                 raise NoAnswer("breaks" if victim.is_broken() else "hangs")
         seconds = time.perf_counter() - begin
         victim.close()
-        check(sorted(victim.results), list(range(first + STORM_TASKS)), "the results")
+        check(sorted(victim.results), list(range(first + tasks)), "the results")
         if disturbed and not turn:
             raise AssertionError("nobody was killed")
         return seconds
