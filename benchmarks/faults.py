@@ -33,6 +33,8 @@ PATIENCE: Final = 5.0  # seconds after which processes count as staying
 TASKS: Final = 800  # of a job whose workers are killed all the time
 LONGEST: Final = 90.0  # seconds of one run in a process of its own
 
+LIMIT: Final = "limit: the process has ended"
+
 # What is measured of a kill, in words, and the milliseconds that were promised.
 AGAIN: Final = ("until its task begins elsewhere", 100.0)
 REPLACED: Final = ("until the first call in its replacement", 500.0)
@@ -64,7 +66,11 @@ def kill_contests(plan: Plan, where: str, words: str, times: dict[str, tuple[str
     turns = plan.compete(_field(run, BY_HAND, peers), most=1, warm_up=False)
     for key, (until, must) in times.items():
         title = f"{count} {words} {until}"
-        yield _of_kills(turns, key, f"faults-{where}-{key}", title, must)
+        contest = _of_kills(turns, key, f"faults-{where}-{key}", title, must)
+        ended = [1000 * seconds for (told,) in turns.values.values() for seconds in told.get("ended", ())]
+        if key == "noticed" and ended:
+            contest.values[LIMIT] = ended
+        yield contest
 
 
 def _of_kills(turns: Turns[dict[str, Any]], key: str, name: str, title: str, must: float) -> Contest:
@@ -80,7 +86,7 @@ def _of_kills(turns: Turns[dict[str, Any]], key: str, name: str, title: str, mus
     for contender in [contender for contender in values if contender.startswith(OURS)]:
         contest.absolute(contender, Goal(must=must, least=False))
         worst = (max(values[contender]),)
-        contest.figures.append(Figure(f"{contender}, the worst", worst, "ms", Goal(must=must, least=False)))
+        contest.figures.append(Figure(f"{contender}, the worst", worst, "ms", Goal(aim=must, least=False)))
     return contest
 
 

@@ -13,6 +13,7 @@ import os
 import random
 import select
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -101,8 +102,7 @@ class Ordeal:
             return False
         if timeout is None:
             self._pass(random.uniform(0.01, 0.03))
-            begin = time.perf_counter()
-            os.kill(held.pid, signal.SIGKILL)
+            begin = self._kill(held.pid)
         else:
             begin = held.at + timeout
         wanted: dict[str, Callable[[Event], bool]] = {
@@ -119,8 +119,7 @@ class Ordeal:
             return False
         self._pass(random.uniform(0.03, 0.05))  # until everybody sleeps
         victim = self._library.pids()[len(self.times.get("noticed", ())) % WORKERS]
-        begin = time.perf_counter()
-        os.kill(victim, signal.SIGKILL)
+        begin = self._kill(victim)
         if not self._measure(begin, victim, {"noticed": lambda event: event.what == "noticed"}):
             return False
         if self._library.is_broken():
@@ -182,6 +181,24 @@ class Ordeal:
                 return event
         return None
 
+    def _kill(self, pid: int) -> float:
+        """Returns the time. When the process has ended is kept as well, as far as the system tells such a thing.
+
+        On a busy machine that takes its time, since even a process that is killed has to get a processor to end.
+        """
+        begin = 0.0
+
+        def watch(handle: int) -> None:
+            select.select([handle], [], [])
+            self._keep("ended", time.perf_counter() - begin)
+            os.close(handle)
+
+        if hasattr(os, "pidfd_open"):
+            threading.Thread(target=watch, args=(os.pidfd_open(pid),), daemon=True).start()
+        begin = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        return begin
+
     def _measure(self, begin: float, victim: int, wanted: dict[str, Callable[[Event], bool]]) -> bool:
         """Wait for all that is wanted, and keep the times. What did not happen once is not waited for again."""
         open_ = {name: found for name, found in wanted.items() if name not in self.never}
@@ -215,7 +232,8 @@ def kills(library: str, method: str, where: str, count: int) -> dict[str, Any]:
 
     Returns:
         Seconds from the kill (from the end of the time-out) until it was ``noticed``, until its task began ``again``
-        elsewhere, and until the first call in the process that ``replaced`` it. Words, for what does not happen.
+        elsewhere, and until the first call in the process that ``replaced`` it. Words, for what does not happen. And
+        until the killed process had ``ended``, which is the system's own part of all that.
     """
     timeout = TIMEOUT if where == "timeout" else None
     with folder() as path:
