@@ -54,12 +54,8 @@ class Library(ABC):
         """Call `told` when the library itself reports a death. False: it reports none, look at `pids`."""
         return False
 
-    def mend(self) -> None:  # noqa: B027 - most need nothing
+    def mend(self) -> None:  # noqa: B027 - some need nothing
         """What users have to do after a death."""
-
-    def is_broken(self) -> bool:
-        """Whether it has given up and takes no more tasks."""
-        return False
 
     @abstractmethod
     def close(self) -> None:
@@ -137,68 +133,102 @@ class Pool(Library):
         self._pool.join()
 
 
-class Executor(Library):
-    """`concurrent.futures.ProcessPoolExecutor`. One death breaks it; what was not done is then given to a new one."""
+class Mended(Library):
+    """One that may break as a whole: its users then make a new one, and give it all that was not done."""
 
     def __init__(self, method: str = "", timeout: float | None = None) -> None:
         super().__init__(method, timeout)
         self._open: dict[int, Task] = {}
-        self._executor = self._made()
+        self._pool = self._made()
+
+    @abstractmethod
+    def _made(self) -> Any: ...
+
+    @abstractmethod
+    def _is_broken(self) -> bool: ...
+
+    @abstractmethod
+    def _end(self) -> None:
+        """End one that is broken."""
+
+    @abstractmethod
+    def _give(self, task: Task) -> Future[int]:
+        """Have it done by the present one, which refuses if it is broken."""
+
+    def submit(self, task: Task) -> None:
+        self._open[task[1]] = task
+        pool = self._pool
+        try:
+            future = self._give(task)
+        except (BrokenProcessPool, RuntimeError):
+            if self._is_broken():
+                return  # it is given anew with all others
+            raise
+        future.add_done_callback(lambda done: self._done(pool, task, done))
+
+    def _done(self, pool: Any, task: Task, future: Future[int]) -> None:
+        if future.exception() is None:
+            self.results.append(future.result())
+            del self._open[task[1]]
+        elif pool is self._pool and not self._is_broken():
+            self.submit(task)
+
+    def mend(self) -> None:
+        if self._is_broken():
+            self._end()
+            self._pool = self._made()
+            for task in list(self._open.values()):
+                self.submit(task)
+
+
+class Executor(Mended):
+    """`concurrent.futures.ProcessPoolExecutor`. Each death breaks it."""
+
+    _pool: ProcessPoolExecutor
 
     def _made(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(WORKERS, mp_context=self._context())
 
-    def submit(self, task: Task) -> None:
-        self._open[task[1]] = task
-        try:
-            future = self._executor.submit(posted, task)
-        except BrokenProcessPool:
-            return  # it is given anew with all others
-        future.add_done_callback(self._done)
+    def _is_broken(self) -> bool:
+        return bool(self._pool._broken)
 
-    def _done(self, future: Future[int]) -> None:
-        if future.exception() is None:
-            self.results.append(future.result())
-            del self._open[future.result()]
+    def _end(self) -> None:
+        self._pool.shutdown()
+
+    def _give(self, task: Task) -> Future[int]:
+        return self._pool.submit(posted, task)
 
     def pids(self) -> list[int]:
-        return [] if self._executor._broken else list(self._executor._processes)
-
-    def mend(self) -> None:
-        if self._executor._broken:
-            self._executor.shutdown(wait=True)
-            self._executor = self._made()
-            for task in list(self._open.values()):
-                self.submit(task)
+        return [] if self._is_broken() else list(self._pool._processes)
 
     def close(self) -> None:
-        self._executor.shutdown()
+        self._pool.shutdown()
 
 
-class Pebble(Library):
-    """pebble's `ProcessPool`. It replaces workers, and reports the task of a dead one as failed: it is given anew."""
+class Pebble(Mended):
+    """pebble's `ProcessPool`. It replaces workers, and reports the task of a dead one as failed: it is given anew.
 
-    def __init__(self, method: str = "", timeout: float | None = None) -> None:
+    When none of its workers was at work, a death breaks it.
+    """
+
+    def _made(self) -> Any:
         from pebble import ProcessPool
 
-        super().__init__(method, timeout)
-        self._pool = ProcessPool(WORKERS, context=self._context())
+        return ProcessPool(WORKERS, context=self._context())
 
-    def submit(self, task: Task) -> None:
-        future = self._pool.schedule(posted, args=(task,), timeout=self.timeout)
-        future.add_done_callback(lambda done: self._done(task, done))
-
-    def _done(self, task: Task, future: Future[int]) -> None:
-        if future.exception() is None:
-            self.results.append(future.result())
-        elif not self.is_broken():
-            self.submit(task)
-
-    def is_broken(self) -> bool:
+    def _is_broken(self) -> bool:
         return not self._pool.active
 
+    def _end(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def _give(self, task: Task) -> Future[int]:
+        future: Future[int] = self._pool.schedule(posted, args=(task,), timeout=self.timeout)
+        return future
+
     def pids(self) -> list[int]:
-        return list(self._pool._pool_manager.worker_manager.workers)
+        return [] if self._is_broken() else list(self._pool._pool_manager.worker_manager.workers)
 
     def close(self) -> None:
         self._pool.close()
