@@ -207,8 +207,9 @@ class Ordeal:
                 self._keep("noticed", time.perf_counter() - begin)
                 del open_["noticed"]
                 self._library.mend()
-            for name in [name for name, found in open_.items() if event is not None and found(event)]:
-                assert event is not None
+            if event is None or event.at < begin:
+                continue  # a starved neighbour may be over the time-out as well, and be replaced meanwhile
+            for name in [name for name, found in open_.items() if found(event)]:
                 self._keep(name, event.at - begin)
                 del open_[name]
         self.never |= set(open_)
