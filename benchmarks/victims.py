@@ -55,7 +55,7 @@ class Library(ABC):
         return False
 
     def mend(self) -> None:  # noqa: B027 - some need nothing
-        """What users have to do after a death."""
+        """What users have to do after a death. Raises what has ended the job, if something has."""
 
     @abstractmethod
     def close(self) -> None:
@@ -107,6 +107,11 @@ class Eisenmp(Library):
         logger.addHandler(Listener())
         logger.propagate = False
         return True
+
+    def mend(self) -> None:
+        if self._emp.begin_proc_shutdown:
+            self._emp.wait()
+            raise RuntimeError("the job is over, and there are tasks that were not done")
 
     def close(self) -> None:
         self._tasks.put(None)
