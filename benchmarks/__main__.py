@@ -30,6 +30,7 @@ SUITE: Final = (
     "crowd",
     "waiting",
     "memory",
+    "faults",
 )
 
 

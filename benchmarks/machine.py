@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import platform
+import select
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from typing import Any, Final
 
 import psutil
 
+from benchmarks.rounds import NoAnswer
+
 __all__ = [
     "ROOT",
     "alarm",
@@ -28,19 +31,25 @@ __all__ = [
     "check",
     "children",
     "cpu_seconds",
+    "end_session",
     "family",
     "folder",
     "fresh_seconds",
+    "guarded",
+    "lives",
     "noted",
+    "program",
     "pss_mib",
     "resident_bytes",
     "run_file",
+    "session",
     "wait_until",
 ]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 # Not `-m`: a spawned process of multiprocessing imports its parent's main module anew, and would pay for ours.
 _BEGIN: Final = "from benchmarks.machine import answer; answer()"
+_NO_ANSWER: Final = "no answer"  # what stands for the exception in JSON
 
 
 def apart(module: str, function: str, *arguments: Any) -> Any:
@@ -49,19 +58,91 @@ def apart(module: str, function: str, *arguments: Any) -> Any:
     For figures that must not depend on what ran before: a heap that has grown once hides the next growth, a helper
     process that is up already hides what starting it costs.
     """
-    command = [sys.executable, "-c", _BEGIN, module, function, json.dumps(arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        _call(module, function, arguments), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, check=True
+    )
     return json.loads(done.stdout)
 
 
+def guarded(seconds: float, module: str, function: str, *arguments: Any) -> Any:
+    """The same for somebody who may hang, or leave processes behind: all that it has started is ended as well.
+
+    Raises:
+        NoAnswer: it hangs; or it has raised this itself.
+    """
+    call = _call(module, function, arguments)
+    with tempfile.TemporaryFile() as errors:
+        with program(call, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT) as process:
+            assert process.stdout is not None
+            # Not until the end of the pipe: forked workers have it too, and some stay.
+            if not select.select([process.stdout], [], [], seconds)[0]:
+                raise NoAnswer("hangs")
+            told = process.stdout.readline()
+        if not told:
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").rstrip().splitlines()[-1:]
+            raise RuntimeError(f"{module}.{function}{arguments!r} ended without an answer: {''.join(last)}")
+    value = json.loads(told)
+    if isinstance(value, dict) and list(value) == [_NO_ANSWER]:
+        raise NoAnswer(value[_NO_ANSWER])
+    return value
+
+
+@contextlib.contextmanager
+def program(command: list[Any], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a session of its own; at the end of the block nothing of that session is left."""
+    with subprocess.Popen(command, env=_environment(here=True), start_new_session=True, **options) as process:
+        try:
+            yield process
+        finally:
+            end_session(process.pid)
+
+
+def session(leader: int) -> list[psutil.Process]:
+    """The processes of a session that still run. Some outlive their parents, so the tree does not show them."""
+    members = []
+    for pid in psutil.pids():
+        try:
+            if os.getsid(pid) == leader and lives(process := psutil.Process(pid)):
+                members.append(process)
+        except (OSError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_session(leader: int) -> None:
+    """Kill what is left of a session, until nothing is: a pool starts new workers while it is being ended."""
+    deadline = time.monotonic() + 10.0
+    while (members := session(leader)) and time.monotonic() < deadline:
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        time.sleep(0.002)
+
+
+def _call(module: str, function: str, arguments: tuple[Any, ...]) -> list[str]:
+    return [sys.executable, "-c", _BEGIN, module, function, json.dumps(arguments)]
+
+
 def answer() -> None:
-    """The other end of `apart`. What else is printed meanwhile goes to standard error."""
+    """The other end of `apart` and `guarded`. What else is printed meanwhile goes to standard error."""
     module, function, arguments = sys.argv[1:]
     pipe = os.dup(1)
     os.dup2(2, 1)
-    value = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*json.loads(arguments))
+    try:
+        value = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*json.loads(arguments))
+    except NoAnswer as words:
+        value = {_NO_ANSWER: str(words)}
     with open(pipe, "w", encoding="utf-8") as stream:
-        json.dump(value, stream)
+        stream.write(json.dumps(value) + "\n")
 
 
 def fresh_seconds(statement: str) -> float:
@@ -73,17 +154,22 @@ def fresh_seconds(statement: str) -> float:
 
 def run_file(path: Path, *arguments: str) -> str:
     """Run a file as a program, in a fresh interpreter that finds this package: what it prints."""
-    env = _environment()
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
-    done = subprocess.run([sys.executable, path, *arguments], env=env, stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(
+        [sys.executable, path, *arguments], env=_environment(here=True), stdout=subprocess.PIPE, check=True, text=True
+    )
     return done.stdout
 
 
-def _environment() -> dict[str, str]:
-    """Search paths hold wherever it runs; and bytecode may be written, as an installed package has it."""
+def _environment(*, here: bool = False) -> dict[str, str]:
+    """Search paths hold wherever it runs; and bytecode may be written, as an installed package has it.
+
+    With `here`, a file that is run as a program finds this package.
+    """
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     if env.get("PYTHONPATH"):
         env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, env["PYTHONPATH"].split(os.pathsep)))
+    if here:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     return env
 
 

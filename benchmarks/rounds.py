@@ -12,11 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-__all__ = ["OURS", "Contest", "Figure", "Goal", "Turns", "difference", "ratio", "take_turns"]
+__all__ = ["OURS", "Contest", "Figure", "Goal", "NoAnswer", "Turns", "difference", "ratio", "take_turns"]
 
 T = TypeVar("T")
 
 OURS: Final = "eisenmp"  # the names of all contenders of ours begin so
+
+
+class NoAnswer(Exception):  # noqa: N818 - it is an outcome
+    """A contender has no number for this workload, and its text says in a few words what it does instead: ``hangs``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Contest:
         unit: of `values`.
         values: contender -> one number a round. The first one is what the others are compared with.
         figures: those with goals.
+        said: contender -> what stands in the table where it has no number.
         notes: who was left out, and why; what has to be known to read it.
         failed: who raised, or came to wrong results.
     """
@@ -95,13 +100,16 @@ class Contest:
     unit: str
     values: dict[str, list[float]]
     figures: list[Figure] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     @property
     def short(self) -> bool:
         """Whether a 'must' is missed, or one of ours has failed."""
-        return any(figure.met is False for figure in self.figures) or any(n.startswith(OURS) for n in self.failed)
+        if any(name.startswith(OURS) for name in (*self.failed, *self.said)):
+            return True
+        return any(figure.met is False for figure in self.figures)
 
     def against(self, ours: str, peer: str, goal: Goal, *, words: str = "") -> None:
         """Add the paired ratio of the peer's numbers to ours: 'n times as fast as'. Nothing, if one did not run."""
@@ -128,18 +136,20 @@ class Turns(Generic[T]):
     Attributes:
         values: contender -> what it gave in each round.
         failed: contender -> what it raised.
+        said: contender -> why it has no number: see `NoAnswer`.
         left_out: contender -> why it did not run at all.
     """
 
     values: dict[str, list[T]]
     failed: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
     def contest(self, name: str, title: str, unit: str, values: dict[str, list[float]]) -> Contest:
         """The contest that came out, with `values` drawn from what the contenders gave."""
         notes = [f"{who} left out: {why}" for who, why in self.left_out.items()]
         notes += [f"{who} FAILED: {why}" for who, why in self.failed.items()]
-        return Contest(name, title, unit, values, notes=notes, failed=list(self.failed))
+        return Contest(name, title, unit, values, said=dict(self.said), notes=notes, failed=list(self.failed))
 
 
 def take_turns(contenders: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True) -> Turns[T]:
@@ -154,11 +164,14 @@ def take_turns(contenders: Mapping[str, Callable[[], T]], rounds: int, *, warm_u
     for at in range(-1 if warm_up else 0, rounds):
         begin = at % len(names) if names else 0
         for name in names[begin:] + names[:begin]:
-            if name in turns.failed:
+            if name not in turns.values:
                 continue
             gc.collect()  # nobody clears away what the one before has left
             try:
                 value = contenders[name]()
+            except NoAnswer as answer:
+                turns.said[name] = str(answer)
+                del turns.values[name]
             except Exception as error:
                 turns.failed[name] = f"{type(error).__name__}: {error}"
                 del turns.values[name]

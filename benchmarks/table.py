@@ -13,11 +13,12 @@ __all__ = ["contest_table", "goal_table", "short", "verdict"]
 def contest_table(contest: Contest) -> str:
     """One contest: everybody's median, spread, and paired ratio to the first."""
     lines = [f"{contest.name}: {contest.title}"]
-    if contest.values:
-        first, first_values = next(iter(contest.values.items()))
+    if contest.values or contest.said:
+        first, first_values = next(iter(contest.values.items()), ("", []))
         rows = [("contender", f"median {contest.unit}", "min … max", f"x {first}")]
         for name, values in contest.values.items():
             rows.append((name, short(statistics.median(values)), _spread(values), _beside(values, first_values)))
+        rows += [(name, words, "", "") for name, words in contest.said.items()]
         lines += _aligned(rows)
     if contest.figures:
         lines += ["", *_aligned([_HEAD, *map(_goal_row, contest.figures)])]
@@ -65,7 +66,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _beside(values: Sequence[float], first: Sequence[float]) -> str:
-    if not all(first):
+    if not all(first) or len(values) != len(first):
         return ""
     return short(statistics.median(ratio(values, first)))
 

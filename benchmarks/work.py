@@ -20,6 +20,9 @@ __all__ = [
     "modules",
     "note",
     "note_and_wait",
+    "occupied",
+    "post",
+    "posted",
     "rest",
     "slow_length",
     "spin",
@@ -137,6 +140,49 @@ def classic_use(toolbox: Any) -> bool:
     adopt(toolbox.thing, toolbox.note_folder)
     toolbox.mp_input_q.get()
     return False
+
+
+# ---- faults
+
+
+def posted(task: tuple[str, int, float, bool]) -> int:
+    """(a FIFO, or nothing; number; CPU seconds; whether to hold): tell that it begins, then compute.
+
+    Who is to hold computes until it is killed; but the next one who gets the same task does not.
+    """
+    path, number, seconds, hold = task
+    if path:
+        hold = hold and _first(f"{path}.{number}")
+        post(path, "hold" if hold else "begin", number)
+    spin((number, 60.0 if hold else seconds))
+    return number
+
+
+def post(path: str, what: str, number: int = 0) -> None:
+    """Tell the time, by the clock that all processes have in common. So short a message is written at once, or not."""
+    now = time.perf_counter()
+    with open(path, "wb", buffering=0) as fifo:
+        fifo.write(f"{what} {number} {os.getpid()} {now!r}\n".encode())
+
+
+def occupied(task: tuple[str, str]) -> None:
+    """(a folder; ``python`` or ``C``): leave a note, then be at work for longer than anybody waits.
+
+    The loop in C keeps the interpreter: neither a signal handler nor another thread of the process gets a turn.
+    """
+    path, kind = task
+    note(path)
+    if kind == "C":
+        sum(range(10**11))
+    spin((0, 60.0))
+
+
+def _first(mark: str) -> bool:
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
 
 
 # ---- who is there?

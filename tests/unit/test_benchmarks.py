@@ -14,7 +14,7 @@ from benchmarks import record
 from benchmarks.contenders import Contender, Plan
 from benchmarks.makespan import greedy
 from benchmarks.plot import of_goal
-from benchmarks.rounds import Contest, Figure, Goal, Turns, difference, ratio, take_turns
+from benchmarks.rounds import Contest, Figure, Goal, NoAnswer, Turns, difference, ratio, take_turns
 from benchmarks.table import contest_table, goal_table, verdict
 
 
@@ -63,6 +63,17 @@ class Test_turns:
         assert list(turns.values) == ['a', 'b']
         assert all(len(values) == 3 for values in turns.values.values())
         assert turns.failed == {'fast': 'AssertionError: a result is missing'}
+
+    def test_whoever_has_no_answer_is_asked_once_and_its_words_are_kept(self) -> None:
+        log: list[str] = []
+
+        def hang() -> float:
+            log.append('x')
+            raise NoAnswer('hangs')
+
+        turns = take_turns({**contenders('a', []), 'Pool': hang}, 3)
+        assert log == ['x']
+        assert (list(turns.values), turns.said, turns.failed) == (['a'], {'Pool': 'hangs'}, {})
 
     def test_nobody_takes_part(self) -> None:
         assert take_turns({}, 3).values == {}
@@ -152,6 +163,8 @@ class Test_goals:
         assert shorts == [False, True]
         turns = Turns({}, failed={'eisenmp.Mp': 'TimeoutError: not done after 180 s'})
         assert turns.contest('c', 'title', 'ms', {}).short
+        assert Turns({}, said={'eisenmp.Mp': 'hangs'}).contest('c', 'title', 'ms', {}).short
+        assert not Turns({}, said={'Pool': 'hangs'}).contest('c', 'title', 'ms', {}).short
 
     @given(value=st.floats(0.001, 1000), must=st.floats(0.001, 1000), least=st.booleans())
     def test_the_plot_shows_beyond_one_what_reaches_the_goal(self, value: float, must: float, least: bool) -> None:
@@ -179,6 +192,14 @@ class Test_what_is_shown:
         name = 'eisenmp.Mp, times as fast as Pool'
         assert cells(figure) == [name, '2.00 x', '1.00 … 2.00', '≥ 1.5', '≥ 4', 'must']
         assert notes == ['note: joblib left out: joblib is not installed', 'note: mpire FAILED: lost one']
+
+    def test_words_stand_where_there_is_no_number(self) -> None:
+        contest = Contest('c', 'title', 'ms', {'eisenmp.Mp': [1.0, 2.0], 'Pool': [3.0]}, said={'executor': 'hangs'})
+        _, _, _, ours, pool, executor = contest_table(contest).splitlines()
+        assert cells(ours) == ['eisenmp.Mp', '1.50', '1.00 … 2.00', '1.00']
+        assert cells(pool) == ['Pool', '3.00']  # other kills than ours: there are no pairs
+        assert cells(executor) == ['executor', 'hangs']
+        assert contest_table(Contest('c', 'title', 'ms', {}, said={'Pool': 'hangs'})).endswith('Pool       hangs')
 
     def test_all_goals(self) -> None:
         head, line, figure = goal_table([self.contest()]).splitlines()
