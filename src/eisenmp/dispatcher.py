@@ -33,7 +33,7 @@ from eisenmp.payload import opened
 from eisenmp.supervisor import EndJob, Phase, Restart
 from eisenmp.tickets import TicketDesk
 from eisenmp.turns import Turns
-from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
+from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind
 
 __all__ = ["Dispatcher"]
 
@@ -210,6 +210,8 @@ class Dispatcher:
             may_be_any = frame.queue == ANY_QUEUE and frame.kind in (Kind.GET, Kind.ASK, Kind.FAILED)
             if frame.queue >= len(self._job.table.rows) and not may_be_any:
                 raise ProtocolError(f"queue number {frame.queue}")
+            if not frame.number >= FOREVER:  # what is no number at all is neither less nor more
+                raise ProtocolError(f"the number {frame.number}")
             self._handlers[frame.kind](worker, frame)
         except ProtocolError as error:
             self._job.news(f"{worker.name} sent a broken message ({error}); it is ended")
@@ -261,7 +263,10 @@ class Dispatcher:
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
         """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
-        words, trace = opened(frame.body)
+        parts = opened(frame.body)
+        if not (isinstance(parts, tuple) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):
+            raise ProtocolError("a start error without words and a traceback")
+        words, trace = parts
         error = WorkerStartError(words)
         error.add_note(trace)
         self._job.spoil(error)

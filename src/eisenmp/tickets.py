@@ -7,18 +7,19 @@ from typing import Final
 
 from eisenmp.credit import History
 from eisenmp.crew import Worker
-from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
+from eisenmp.errors import CrashError, PayloadError, ProtocolError, WorkerCallError, annotate
 from eisenmp.feeder import Feeder
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, State
 from eisenmp.limits import Limits
-from eisenmp.payload import loads, loads_error
+from eisenmp.payload import loads, loads_error, read_error
 from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
 from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 
 __all__ = ["TicketDesk"]
 
+_LONGEST: Final = 1e9  # seconds: no ticket takes thirty years
 _NAME_AFTER: Final = 5.0  # seconds after which a worker that waits for nobody is named
 _HURRY_AFTER: Final = 0.003  # seconds that a worker waits while a feeder reads a batch
 _HURRY_MOST: Final = 0.05  # seconds between two looks at a feeder whose iterable lets it wait
@@ -196,7 +197,13 @@ class TicketDesk:
         value = frame.payload if frame.flags & HAS_VALUE else None
         form = Form.PICKLES if frame.flags & PICKLED else Form.LIST if frame.flags & LISTED else Form.ONE
         errors = bool(frame.flags & WITH_ERRORS)
+        if not 0 <= frame.number <= _LONGEST:
+            raise ProtocolError(f"an answer after {frame.number} seconds")
+        if frame.serial + tickets > len(self._job.ledger.track(queue)):
+            raise ProtocolError(f"an answer to {tickets} tickets from _TID_{frame.serial} on; not so many were made")
         record = Record(queue, frame.serial, value, None, tickets, form, frame.rows, with_errors=errors)
+        if worker.results:
+            record.check()  # one of these may have to be laid in there
         items = self.settle(worker, record, frame.number)
         if items:
             worker.histories.setdefault(queue, History()).add(frame.number, tickets)
@@ -213,8 +220,12 @@ class TicketDesk:
         job, queue = self._job, record.queue
         chunk = job.ledger.done(worker.number, queue, record.serial, worker.slot, seconds, record.tickets)
         if chunk is None:
-            # perhaps part of it was taken back meanwhile: each ticket by itself
-            parts = record.apart() if record.tickets > 1 else []
+            # perhaps part of it was taken back meanwhile: each ticket by itself, of those that the worker holds
+            row = range(record.serial, record.serial + record.tickets)
+            mine = job.ledger.held_in(worker.number, queue, row) if record.tickets > 1 else []
+            if mine:
+                record.check()
+            parts = record.apart(mine)
             return sum([self.settle(worker, part, seconds / record.tickets) for part in parts])
         if worker.results:
             self._held_results(worker, record)
@@ -261,6 +272,9 @@ class TicketDesk:
     def failed(self, worker: Worker, frame: Frame) -> None:
         """A ticket's try, or a call without a ticket, ended in an exception."""
         job = self._job
+        read_error(frame.payload)  # before anything is booked
+        if not 0 <= frame.number <= _LONGEST:
+            raise ProtocolError(f"an error after {frame.number} seconds")
         if frame.queue == ANY_QUEUE:
             self._call_failed(worker, frame)
             return
@@ -320,6 +334,8 @@ class TicketDesk:
 
     def forward(self, worker: Worker, frame: Frame) -> None:
         """A message that is to be put when its ticket is answered."""
+        if not 0 <= frame.number < len(self._job.table.rows):
+            raise ProtocolError(f"queue number {frame.number}")
         key = (int(frame.number), frame.serial)
         if self._job.ledger.holding(worker.number, *key) is not None:
             worker.forwards.setdefault(key, []).append((frame.queue, frame.payload))
@@ -334,7 +350,7 @@ class TicketDesk:
         for queue, payload in worker.closing:
             try:
                 value = loads(payload)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 job.fail(PayloadError(f"the closing value of {worker.name} cannot be unpickled here: {error!r}"))
                 continue
             job.results.closing[worker.slot] = value
@@ -349,7 +365,7 @@ class TicketDesk:
         self._answered = True
         try:
             job.results.answer = loads(frame.payload)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             job.fail(PayloadError(f"the answer that {worker.name} gave to stop_job cannot be unpickled: {error!r}"))
         job.stop()
 

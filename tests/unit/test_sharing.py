@@ -290,6 +290,7 @@ NONSENSE: dict[str, Callable[[], bytes]] = {
     'too long': lambda: placed_at(0, HALF + 1),
     'far away': lambda: placed_at(2**64 - 2, 10),
     'absurdly long': lambda: placed_at(0, 2**63),
+    'the same bytes over and over': lambda: placed_at(0, HALF) * 2,
 }
 
 

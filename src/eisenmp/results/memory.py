@@ -233,9 +233,14 @@ class Results(Mapping[str, "QueueResults"]):
 
     def outcomes_of(self, record: Record) -> list[Outcome]:
         """Open a record: the outcome of each of its tickets."""
-        if record.form != Form.LIST:
-            return [self.outcome(record, at) for at in range(record.serial, record.serial + record.tickets)]
-        return [self._outcome(record, record.serial + n, value, None) for n, value in enumerate(record.values())]
+        if record.form == Form.LIST:
+            try:
+                values = record.values()
+            except Exception:
+                values = []  # what is wrong is told for each ticket
+            if len(values) == record.tickets:
+                return [self._outcome(record, record.serial + n, value, None) for n, value in enumerate(values)]
+        return [self.outcome(record, at) for at in range(record.serial, record.serial + record.tickets)]
 
     def outcome(self, record: Record, at: int) -> Outcome:
         """Open a record for one of its tickets."""
