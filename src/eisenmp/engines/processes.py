@@ -7,6 +7,7 @@ Each way gives a :class:`WorkerProcess`. ``sentinel`` is a file descriptor that 
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -18,10 +19,21 @@ from typing import Final
 
 from eisenmp.parcel import SharedFile
 
-__all__ = ["ForkedProcess", "SpawnedProcess", "WorkerProcess", "fork", "manager_sockets", "open_pidfd", "spawn"]
+__all__ = [
+    "ForkedProcess",
+    "SpawnedProcess",
+    "WorkerProcess",
+    "close_pidfd",
+    "fork",
+    "manager_only",
+    "open_pidfd",
+    "spawn",
+]
 
-# Sockets of the manager that a forked child must close, or a sibling's end-of-file would never show.
-manager_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+# What a forked child must close: with a sibling's socket, its end-of-file would never show; a selector is one and the
+# same in both processes; and nobody has a part in his siblings' channels and handles.
+manager_only: weakref.WeakSet[socket.socket | selectors.BaseSelector] = weakref.WeakSet()
+_pidfds: set[int] = set()
 
 # `-c` with the folder of the package rather than `-m`: it works from a source tree, a zip and a changed sys.path
 # alike, and nothing has to be put into the environment, which the worker's own children would inherit.
@@ -35,9 +47,17 @@ def open_pidfd(pid: int) -> int | None:
     if hasattr(sys, "getandroidapilevel") or not hasattr(os, "pidfd_open"):
         return None  # Android kills a process for a system call that is not on its list
     try:
-        return os.pidfd_open(pid)
+        fd = os.pidfd_open(pid)
     except OSError:
         return None
+    _pidfds.add(fd)
+    return fd
+
+
+def close_pidfd(fd: int) -> None:
+    """Done with it."""
+    _pidfds.discard(fd)  # first: from here on the number may be somebody else's
+    os.close(fd)
 
 
 class WorkerProcess:
@@ -99,7 +119,7 @@ class WorkerProcess:
     def ended(self) -> None:
         """All of it is dealt with: let those who joined go on."""
         if self.sentinel is not None:
-            os.close(self.sentinel)
+            close_pidfd(self.sentinel)
             self.sentinel = None
         self._over.set()
 
@@ -188,8 +208,11 @@ def fork(name: str, child: socket.socket, run: Callable[[socket.socket], int]) -
         return ForkedProcess(name, pid)
     code = 255
     try:
-        for sock in list(manager_sockets):
-            sock.close()
+        for thing in list(manager_only):
+            thing.close()
+        for fd in _pidfds:
+            os.close(fd)
+        _pidfds.clear()
         if "eisenmp.ring" in sys.modules:
             sys.modules["eisenmp.ring"].close_all()
         code = run(child)

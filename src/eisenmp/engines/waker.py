@@ -6,7 +6,7 @@ import selectors
 import socket
 
 from eisenmp.engines.base import Ready
-from eisenmp.engines.processes import manager_sockets
+from eisenmp.engines.processes import manager_only
 
 __all__ = ["Waker", "others"]
 
@@ -23,7 +23,8 @@ class Waker:
         self._read, self._write = socket.socketpair()
         for sock in (self._read, self._write):
             sock.setblocking(False)
-            manager_sockets.add(sock)
+            manager_only.add(sock)
+        manager_only.add(selector)
         selector.register(self._read, selectors.EVENT_READ, None)
 
     def wake(self) -> None:
