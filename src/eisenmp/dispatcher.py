@@ -31,6 +31,7 @@ from eisenmp.ledger import Chunk
 from eisenmp.messages import MessageDesk
 from eisenmp.payload import opened
 from eisenmp.supervisor import EndJob, Phase, Restart
+from eisenmp.surroundings import hint
 from eisenmp.tickets import TicketDesk
 from eisenmp.turns import Turns
 from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind
@@ -58,6 +59,7 @@ class Dispatcher:
         self._launched = threading.Event()
         self._finishing = False
         self._complained = False
+        self._refusals: set[str] = set()  # why the system gave no process, as far as it was said
         self._driving = threading.Lock()  # held by whoever takes in what has come
         self._failure: BaseException | None = None  # met while a feeder drove
         self._closed = False
@@ -185,10 +187,13 @@ class Dispatcher:
             return
         slots = list(crew.to_start)
         for slot, error in crew.start_waiting():
-            self._job.news(f"the system gives no process for worker slot {slot}: {error}")
+            why = f"{error}{hint(error)}"
+            if why not in self._refusals:  # it will be the same for the next slot, and the next time
+                self._refusals.add(why)
+                self._job.news(f"the system gives no process for worker slot {slot}: {why}")
             now = self._job.clock()
-            decision = crew.supervisor.down(slot, f"no process: {error}", now, needed=True, blamed=False)
-            self._decide(decision, error)
+            decision = crew.supervisor.down(slot, f"no process: {why}", now, needed=True, blamed=False)
+            self._decide(decision, error.with_traceback(None))
         for slot in slots:
             self._watch_start(crew.supervisor.slots[slot].worker)
         self._launched.set()
