@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from eisenmp.parcel import SharedFile
+from eisenmp.unnamed import clear_of_streams
 
 __all__ = [
     "ForkedProcess",
@@ -27,6 +28,7 @@ __all__ = [
     "fork",
     "manager_only",
     "open_pidfd",
+    "socket_pair",
     "spawn",
 ]
 
@@ -177,6 +179,33 @@ class ForkedProcess(WorkerProcess):
         return os.waitstatus_to_exitcode(status) if pid else None
 
 
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends, neither of which stands in the place of a standard stream."""
+    one, other = socket.socketpair()
+    try:
+        one = _clear(one)
+        return one, _clear(other)
+    except BaseException:
+        one.close()
+        other.close()
+        raise
+
+
+def _clear(sock: socket.socket) -> socket.socket:
+    return sock if sock.fileno() > 2 else socket.socket(fileno=clear_of_streams(sock.detach()))
+
+
+def _stream(fd: int) -> int | None:
+    """What a worker gets for a standard stream: the manager's, or nothing where that was closed.
+
+    Then something else may have its number by now, which was not meant for others.
+    """
+    try:
+        return None if os.get_inheritable(fd) else subprocess.DEVNULL
+    except OSError:
+        return subprocess.DEVNULL
+
+
 def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequence[SharedFile] = ()) -> WorkerProcess:
     """Start a fresh interpreter on its end of the channel. ``__main__`` is not imported.
 
@@ -197,7 +226,13 @@ def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequenc
     else:
         # The manager's standard input is the user's; a script that came in there must not be read by a worker.
         inherited = (child.fileno(), *[file.fileno() for file in files])
-        popen = subprocess.Popen([*command, str(child.fileno())], stdin=subprocess.DEVNULL, pass_fds=inherited)
+        popen = subprocess.Popen(
+            [*command, str(child.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=_stream(1),
+            stderr=_stream(2),
+            pass_fds=inherited,
+        )
     return SpawnedProcess(name, popen)
 
 
