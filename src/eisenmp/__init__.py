@@ -14,6 +14,7 @@ A map of this folder, along the way of the data::
     crew.py         the processes in the slots;  job.py  the state that all of these share
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
                   parcel.py  objects for many processes;  unnamed.py  files without a name
+    surroundings.py what this machine has of all that, and which limit an error speaks of
     engines/        what starts workers and carries bytes: local, inline
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
     results/      6 what became of every ticket

@@ -31,9 +31,10 @@ from eisenmp.ledger import Chunk
 from eisenmp.messages import MessageDesk
 from eisenmp.payload import opened
 from eisenmp.supervisor import EndJob, Phase, Restart
+from eisenmp.surroundings import hint
 from eisenmp.tickets import TicketDesk
 from eisenmp.turns import Turns
-from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind
+from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind
 
 __all__ = ["Dispatcher"]
 
@@ -58,6 +59,7 @@ class Dispatcher:
         self._launched = threading.Event()
         self._finishing = False
         self._complained = False
+        self._refusals: set[str] = set()  # why the system gave no process, as far as it was said
         self._driving = threading.Lock()  # held by whoever takes in what has come
         self._failure: BaseException | None = None  # met while a feeder drove
         self._closed = False
@@ -186,10 +188,13 @@ class Dispatcher:
             return
         slots = list(crew.to_start)
         for slot, error in crew.start_waiting():
-            self._job.news(f"the system gives no process for worker slot {slot}: {error}")
+            why = f"{error}{hint(error)}"
+            if why not in self._refusals:  # it will be the same for the next slot, and the next time
+                self._refusals.add(why)
+                self._job.news(f"the system gives no process for worker slot {slot}: {why}")
             now = self._job.clock()
-            decision = crew.supervisor.down(slot, f"no process: {error}", now, needed=True, blamed=False)
-            self._decide(decision, error)
+            decision = crew.supervisor.down(slot, f"no process: {why}", now, needed=True, blamed=False)
+            self._decide(decision, error.with_traceback(None))
         for slot in slots:
             self._watch_start(crew.supervisor.slots[slot].worker)
         self._launched.set()
@@ -211,6 +216,8 @@ class Dispatcher:
             may_be_any = frame.queue == ANY_QUEUE and frame.kind in (Kind.GET, Kind.ASK, Kind.FAILED)
             if frame.queue >= len(self._job.table.rows) and not may_be_any:
                 raise ProtocolError(f"queue number {frame.queue}")
+            if not frame.number >= FOREVER:  # what is no number at all is neither less nor more
+                raise ProtocolError(f"the number {frame.number}")
             self._handlers[frame.kind](worker, frame)
         except ProtocolError as error:
             self._job.news(f"{worker.name} sent a broken message ({error}); it is ended")
@@ -262,7 +269,10 @@ class Dispatcher:
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
         """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
-        words, trace = opened(frame.body)
+        parts = opened(frame.body)
+        if not (isinstance(parts, tuple) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):
+            raise ProtocolError("a start error without words and a traceback")
+        words, trace = parts
         error = WorkerStartError(words)
         error.add_note(trace)
         self._job.spoil(error)

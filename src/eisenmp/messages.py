@@ -6,8 +6,9 @@ import math
 
 from eisenmp.constants import PERF_CURRENT_ETA, PERF_HEADER_ETA
 from eisenmp.crew import Worker
+from eisenmp.errors import ProtocolError
 from eisenmp.job import Job
-from eisenmp.payload import Payload, loads, opened
+from eisenmp.payload import Payload, opened
 from eisenmp.queues import Message, Putter
 from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind, encode
 
@@ -86,14 +87,16 @@ class MessageDesk:
     def log(self, worker: Worker, frame: Frame) -> None:
         """A log record."""
         fields = opened(frame.body)
+        if not (isinstance(fields, dict) and all(isinstance(name, str) for name in fields)):
+            raise ProtocolError("a log record without fields")
         self._job.later.append(lambda: self._job.listener.log(fields))
 
     def _is_progress(self, payload: Payload) -> bool:
         """``[PERF_HEADER_ETA + name, rows]`` feeds the display; anything else on mp_info_q is a message."""
         try:
-            header, rows = loads(payload)
-        except Exception:
-            return False
+            header, rows = opened(payload[0])
+        except (ProtocolError, TypeError, ValueError):
+            return False  # something else, for whoever reads the queue
         for mark in (PERF_HEADER_ETA, PERF_CURRENT_ETA):
             if isinstance(header, str) and header.startswith(mark) and _is_count(rows):
                 name = header[len(mark) :]

@@ -31,6 +31,7 @@ __all__ = [
     "loads_error",
     "nbytes",
     "opened",
+    "read_error",
 ]
 
 Payload = tuple[Buffer | Pieces, ...]  # Pieces only as the body
@@ -190,14 +191,21 @@ def loads(payload: Sequence[Buffer | Pieces]) -> Any:
     return pickle.loads(body, buffers=payload[1:])  # type: ignore[arg-type]  # nothing lies in pieces now
 
 
+class _PlainUnpickler(pickle.Unpickler):
+    """Makes numbers, texts, bytes and containers of them, and runs nobody's code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} in it, where only plain values are allowed")
+
+
 def opened(body: Buffer | Pieces) -> Any:
-    """Unpickle what our own side of a worker has sent about itself.
+    """Unpickle what our own side of a worker has sent about itself: plain values, so that opening it is no risk.
 
     Raises:
-        ProtocolError: whatever unpickling raises, which may be anything.
+        ProtocolError: it is something else.
     """
     try:
-        return pickle.loads(body)  # type: ignore[arg-type]  # what has come lies in one piece
+        return _PlainUnpickler(io.BytesIO(bytes(body))).load()
     except Exception as error:
         raise ProtocolError(f"a message that cannot be opened: {type(error).__name__}: {error}") from error
 
@@ -226,9 +234,21 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
     return dumps((_name(error), _say(error), text, None))
 
 
+def read_error(payload: Sequence[Buffer | Pieces]) -> tuple[str, str, str, list[bytes] | None]:
+    """What :func:`dumps_error` has made, with the exception itself still closed: (name, message, traceback, exception).
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    parts = opened(payload[0])
+    if not (isinstance(parts, tuple) and len(parts) == 4 and all(isinstance(part, str) for part in parts[:3])):
+        raise ProtocolError("an error without its name, message and traceback")
+    return parts
+
+
 def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
     """The exception with the remote traceback as its cause; a RemoteError where the exception itself cannot be made."""
-    name, message, text, whole = opened(payload[0])
+    name, message, text, whole = read_error(payload)
     cause = RemoteTraceback(text)
     if whole is not None:
         try:
@@ -236,7 +256,7 @@ def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
             if isinstance(made, BaseException):
                 made.__cause__ = cause
                 return made
-        except Exception:
+        except (Exception, SystemExit):
             pass  # a class whose module the manager does not have, say, or one that refuses attributes
     error = RemoteError(name, message)
     error.__cause__ = cause
@@ -263,6 +283,6 @@ def _name(obj: Any) -> str:
 
 def _say(error: BaseException) -> str:
     try:
-        return str(error)
+        return str.__str__(str(error))  # a plain text, whatever kind of text it is
     except Exception:
         return "(its text cannot be made)"

@@ -235,19 +235,28 @@ class Copier(_Half):
     def __init__(self, memory: Memory, base: int) -> None:
         super().__init__(memory, base)
         self._shelf = shelf("results")
-        self._done: deque[int] = deque()  # appended to by who receives, emptied by who sends
+        self._done: deque[tuple[int, int]] = deque()  # offset, size; appended to by who receives, emptied by who sends
 
     def open(self, offset: int, size: int) -> Buffer:
-        """A copy of what lies there."""
-        copy = self._shelf.copy(self.part(offset, size))
-        self._done.append(offset)
+        """A copy of what lies there.
+
+        Raises:
+            ProtocolError: nothing can lie there. The other side cannot use a slot again before it was told that we are
+                done with it: pieces that are more than the memory, all together, would be copies of the same bytes.
+        """
+        part = self.part(offset, size)
+        slots = [(offset, size), *self._done]
+        if sum([max(size, _GRAIN) for _, size in slots]) > self._size:
+            raise ProtocolError(f"{len(slots)} pieces that are larger than the shared memory they are said to lie in")
+        copy = self._shelf.copy(part)
+        self._done.append((offset, size))
         return copy
 
     def done(self) -> list[int]:
         """Slots that are no longer needed, each told once."""
         offsets = []
         while self._done:
-            offsets.append(self._done.popleft())
+            offsets.append(self._done.popleft()[0])
         return offsets
 
 

@@ -13,13 +13,14 @@ from eisenmp.job import Job
 from eisenmp.ledger import Chunk, State
 from eisenmp.limits import Limits
 from eisenmp.parts import PartDesk, part_payload
-from eisenmp.payload import Payload, loads, loads_error
+from eisenmp.payload import Payload, loads, loads_error, read_error
 from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
 from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PART, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 
 __all__ = ["TicketDesk"]
 
+_LONGEST: Final = 1e9  # seconds: no ticket takes thirty years
 _NAME_AFTER: Final = 5.0  # seconds after which a worker that waits for nobody is named
 _HURRY_AFTER: Final = 0.003  # seconds that a worker waits while a feeder reads a batch
 _HURRY_MOST: Final = 0.05  # seconds between two looks at a feeder whose iterable lets it wait
@@ -197,12 +198,18 @@ class TicketDesk:
         queue, tickets = frame.queue, frame.tickets or 1
         value = frame.payload if frame.flags & HAS_VALUE else None
         form = Form.PICKLES if frame.flags & PICKLED else Form.LIST if frame.flags & LISTED else Form.ONE
+        if not 0 <= frame.number <= _LONGEST:
+            raise ProtocolError(f"an answer after {frame.number} seconds")
+        if frame.serial + tickets > len(self._job.ledger.track(queue)):
+            raise ProtocolError(f"an answer to {tickets} tickets from _TID_{frame.serial} on; not so many were made")
         item_errors: Payload = ()
         if frame.flags & WITH_ERRORS:
             if tickets > 1 or len(frame.payload) < 2:  # a value and the errors
                 raise ProtocolError(f"errors of items of {tickets} tickets, in {len(frame.payload)} pieces")
             value, item_errors = frame.payload[:-1], frame.payload[-1:]
         record = Record(queue, frame.serial, value, None, tickets, form, frame.rows, item_errors=item_errors)
+        if worker.results:
+            record.check()  # one of these may have to be laid in there
         items = self.settle(worker, record, frame.number)
         if items:
             worker.histories.setdefault(queue, History()).add(frame.number, tickets)
@@ -217,7 +224,7 @@ class TicketDesk:
             How many items they had. 0: the worker does not hold them.
         """
         job, queue = self._job, record.queue
-        if job.ledger.halves and (items := self.parts.answered(worker, record, seconds)):
+        if job.ledger.halves and record.tickets == 1 and (items := self.parts.answered(worker, record, seconds)):
             worker.results.pop((queue, record.serial), None)
             self._deliver_forwards(worker, record)
             self._ended(worker, queue)
@@ -226,8 +233,12 @@ class TicketDesk:
             worker.number, queue, record.serial, worker.slot, seconds, record.tickets, failed=bool(record.item_errors)
         )
         if chunk is None:
-            # perhaps part of it was taken back meanwhile: each ticket by itself
-            parts = record.apart() if record.tickets > 1 else []
+            # perhaps part of it was taken back meanwhile: each ticket by itself, of those that the worker holds
+            row = range(record.serial, record.serial + record.tickets)
+            mine = job.ledger.held_in(worker.number, queue, row) if record.tickets > 1 else []
+            if mine:
+                record.check()
+            parts = record.apart(mine)
             return sum([self.settle(worker, part, seconds / record.tickets) for part in parts])
         if worker.results:
             self._held_results(worker, record)
@@ -281,6 +292,9 @@ class TicketDesk:
     def failed(self, worker: Worker, frame: Frame) -> None:
         """A ticket's try, or a call without a ticket, ended in an exception."""
         job = self._job
+        read_error(frame.payload)  # before anything is booked
+        if not 0 <= frame.number <= _LONGEST:
+            raise ProtocolError(f"an error after {frame.number} seconds")
         if frame.queue == ANY_QUEUE:
             self._call_failed(worker, frame)
             return
@@ -345,6 +359,8 @@ class TicketDesk:
 
     def forward(self, worker: Worker, frame: Frame) -> None:
         """A message that is to be put when its ticket is answered."""
+        if not 0 <= frame.number < len(self._job.table.rows):
+            raise ProtocolError(f"queue number {frame.number}")
         key = (int(frame.number), frame.serial)
         if self._job.ledger.holding(worker.number, *key) is not None:
             worker.forwards.setdefault(key, []).append((frame.queue, frame.payload))
@@ -359,7 +375,7 @@ class TicketDesk:
         for queue, payload in worker.closing:
             try:
                 value = loads(payload)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 job.fail(PayloadError(f"the closing value of {worker.name} cannot be unpickled here: {error!r}"))
                 continue
             job.results.closing[worker.slot] = value
@@ -374,7 +390,7 @@ class TicketDesk:
         self._answered = True
         try:
             job.results.answer = loads(frame.payload)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             job.fail(PayloadError(f"the answer that {worker.name} gave to stop_job cannot be unpickled: {error!r}"))
         job.stop()
 

@@ -7,7 +7,7 @@ import sys
 
 from eisenmp.wire import Buffer
 
-__all__ = ["unnamed_file", "write_all"]
+__all__ = ["clear_of_streams", "unnamed_file", "write_all"]
 
 
 def unnamed_file(flags: int = 0, *folders: str) -> int:
@@ -23,7 +23,7 @@ def unnamed_file(flags: int = 0, *folders: str) -> int:
     # Android kills a process for a system call that is not on its list
     if hasattr(os, "memfd_create") and not hasattr(sys, "getandroidapilevel"):
         try:
-            return os.memfd_create("eisenmp", os.MFD_CLOEXEC | flags)
+            return clear_of_streams(os.memfd_create("eisenmp", os.MFD_CLOEXEC | flags))
         except OSError:
             pass  # an old kernel, or a sandbox that forbids it
     import tempfile
@@ -38,7 +38,26 @@ def unnamed_file(flags: int = 0, *folders: str) -> int:
 
 def _unlinked(fd: int, path: str) -> int:
     os.unlink(path)
-    return fd
+    return clear_of_streams(fd)
+
+
+def clear_of_streams(fd: int) -> int:
+    """The descriptor, or another one for the same thing, if it has got the number of a standard stream.
+
+    In a program that was started without its streams, 0 to 2 are free. What has such a number is read and written by
+    whoever means the stream, and in a worker the stream takes its place.
+
+    Raises:
+        OSError: there is no other one; `fd` is closed in any case.
+    """
+    if fd > 2:
+        return fd
+    import fcntl
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 def write_all(fd: int, data: Buffer, at: int) -> None:

@@ -111,7 +111,8 @@ HEAD_BYTES: Final = _HEAD.size
 _LENGTH: Final = struct.Struct("<Q")
 _MAX_BYTES: Final = 1 << 40  # nobody sends a tebibyte in one message; a length beyond it is noise
 _SMALL: Final = 64 << 10  # up to here a message is copied out of the receive buffer, beyond it gets its own memory
-_STEP: Final = 64 << 20  # memory for one message is claimed in such steps, as its bytes really arrive
+_BEGIN: Final = 1 << 20  # memory for one message that is claimed before more than its head has come
+_STEP: Final = 64 << 20  # then it is claimed in such steps, as its bytes really arrive
 
 
 class Pieces:
@@ -370,7 +371,7 @@ class _Large:
         self._head = head
         self._sizes = sizes
         self._total = sum(sizes)
-        self._mem = bytearray(min(self._total, max(_STEP, len(begin))))
+        self._mem = bytearray(min(self._total, max(_BEGIN, len(begin))))
         self._mem[: len(begin)] = begin
         self._have = len(begin)
 
@@ -380,7 +381,8 @@ class _Large:
 
     def room(self) -> memoryview:
         if self._have == len(self._mem):
-            self._mem += bytes(min(self._total, 2 * self._have) - self._have)
+            most = max(2 * self._have, min(8 * self._have, _STEP))
+            self._mem += bytes(min(self._total, most) - self._have)
         return memoryview(self._mem)[self._have :]
 
     def advance(self, count: int) -> bool:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eisenmp.errors import CrashError, PayloadError, RemoteError, RemoteTraceback, StopJob
-from eisenmp.payload import FILE_MODULES, dumps, dumps_error, loads, loads_error, nbytes
+from eisenmp.errors import CrashError, PayloadError, ProtocolError, RemoteError, RemoteTraceback, StopJob
+from eisenmp.payload import FILE_MODULES, dumps, dumps_error, loads, loads_error, nbytes, opened, read_error
 from eisenmp.wire import Buffer, Kind, Pieces, encode
 from eisenmp.worker.loader import load_module
 
@@ -486,3 +486,60 @@ def test_errors_of_this_package_travel() -> None:
     again = travelled(RemoteError('ValueError', 'x'))
     assert isinstance(again, RemoteError)
     assert (again.type_name, again.message) == ('ValueError', 'x')
+
+
+# ---- what the manager opens by itself
+
+
+@pytest.mark.parametrize(
+    'obj', [None, 1, 2.5, 'x', b'y', bytearray(b'z'), [1, (2, {3: {4}})], 1 << 100, frozenset({1})]
+)
+def test_plain_values_are_opened(obj: Any) -> None:
+    assert opened(pickle.dumps(obj, 5)) == obj
+
+
+@pytest.mark.parametrize('obj', [int, print, ValueError('x'), 1j, Path('x'), range(3)], ids=repr)
+def test_nothing_is_opened_that_could_run_code(obj: Any) -> None:
+    with pytest.raises(ProtocolError):
+        opened(pickle.dumps([obj], 5))
+
+
+@pytest.mark.parametrize('obj', [None, 5, 'text', ('a', 'b', 'c'), ['a', 'b', 'c', None], ('a', 'b', 5, None)])
+def test_an_error_that_is_none(obj: Any) -> None:
+    with pytest.raises(ProtocolError):
+        read_error(dumps(obj))
+
+
+class Word(str):
+    __slots__ = ()
+
+
+class Wordy(Exception):
+    def __str__(self) -> str:
+        return Word('said in a special way')
+
+
+def test_a_message_of_a_special_class_is_a_plain_text() -> None:
+    _, message, _, _ = read_error(dumps_error(Wordy()))
+    assert (type(message), message) == (str, 'said in a special way')
+
+
+class Leaves(Exception):
+    """Can be pickled, tried there and back here, and not be opened where `armed` is set."""
+
+    armed = False
+
+    def __reduce__(self) -> Any:
+        return _leave, ()
+
+
+def _leave() -> Exception:
+    if Leaves.armed:
+        raise SystemExit(3)
+    return Leaves()
+
+
+def test_an_exception_that_leaves_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = dumps_error(Leaves())
+    monkeypatch.setattr(Leaves, 'armed', True)
+    assert isinstance(loads_error(payload), RemoteError)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eisenmp.errors import CrashError, ResultsError
+from eisenmp.errors import CrashError, ProtocolError, ResultsError
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import Chunk, Ledger, State
 from eisenmp.payload import Payload, dumps, dumps_error
@@ -936,3 +938,72 @@ def test_whatever_the_order_each_outcome_is_read_once(order: list[int], reads: l
     got += [outcome.ticket for outcome in reader]
     assert got == (sorted(order) if ordered else list(order))
     assert all(state == State.DONE for state in bench.ledger.tracks[5].states)
+
+
+@pytest.mark.parametrize('value', [b'noise', dumps([1])[0], dumps([1, 2, 3])[0], dumps(5)[0]])
+def test_a_list_of_results_that_is_none_costs_its_tickets_only(value: bytes) -> None:
+    """A worker that says so is out of order; whoever reads its results is told, and goes on."""
+    bench = Bench(store=True)
+    reader = bench.results.outcomes()
+    chunk = bench.ledger.add(5, 2, (b'',), 0, tickets=2, rows=1)
+    bench.lease(chunk)
+    assert bench.ledger.done(1, 5, 0, 1, 0.5, tickets=2) is chunk
+    with bench.exchange.lock:
+        bench.results.record(Record(5, 0, (value,), None, 2, Form.LIST))
+    outcomes = list(bench.results['a'])
+    assert [outcome.ticket for outcome in outcomes] == [0, 1]
+    assert isinstance(outcomes[1].error, ResultsError) or value == dumps([1, 2, 3])[0]
+    assert [next(reader).ticket for _ in range(2)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ('form', 'value', 'fits'),
+    [
+        (Form.ONE, (b'anything',), False),
+        (Form.LIST, dumps([1, 2]), True),
+        (Form.LIST, dumps([1, 2, 3]), False),
+        (Form.LIST, dumps((1, 2)), False),
+        (Form.LIST, (b'noise',), False),
+        (Form.LIST, dumps([Exception, 2]), False),
+        (Form.PICKLES, dumps([b'one', None]), True),
+        (Form.PICKLES, dumps([b'one']), False),
+        (Form.LIST, None, True),
+    ],
+)
+def test_what_can_be_taken_apart(form: int, value: Payload | None, fits: bool) -> None:
+    record = Record(5, 0, value, None, 2, form)
+    if fits:
+        record.check()
+    else:
+        with pytest.raises(ProtocolError):
+            record.check()
+
+
+def test_lists_of_several_results_a_ticket_can_be_taken_apart() -> None:
+    Record(5, 0, dumps([1, 2, 3, 4, 5]), None, 2, Form.LIST, 3).check()
+    with pytest.raises(ProtocolError):
+        Record(5, 0, dumps([1, 2, 3]), None, 2, Form.LIST, 3).check()
+
+
+class Bomb:
+    """Comes with a buffer of its own, and explodes where it is opened."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _explode, (pickle.PickleBuffer(bytearray(10_000)),)
+
+
+def _explode(_: Any) -> None:
+    raise SystemExit('a bomb was opened')
+
+
+def test_a_value_that_is_laid_in_is_not_opened() -> None:
+    """The dispatcher does that; what opening the value would do is for whoever reads it."""
+    record = Record(5, 0, None, None, 2)
+    array = np.arange(2000)
+    assert len(dumps(array)) == len(dumps(Bomb())) == 2
+    record.put(0, dumps(array))
+    record.put(1, dumps(Bomb()))
+    assert record.value_at(0).tolist() == array.tolist()
+    assert record.value_at(0).flags.writeable
+    with pytest.raises(SystemExit):
+        record.value_at(1)

@@ -212,6 +212,22 @@ def test_the_copier_copies_and_is_done_at_once(memory: Memory) -> None:
     assert copy == b'abc'
 
 
+def test_copies_of_the_same_bytes_over_and_over_are_refused(memory: Memory) -> None:
+    """A message of some bytes would otherwise cost a copy of the whole half for each piece that it says it has."""
+    reader = Copier(memory, HALF)
+    assert len(reader.open(0, HALF)) == HALF
+    for offset, size in [(0, HALF), (4096, 100), (0, 0)]:
+        with pytest.raises(ProtocolError):
+            reader.open(offset, size)
+    assert reader.done() == [0]
+    assert len(reader.open(0, HALF - 8192)) == HALF - 8192
+    for _ in range(2):
+        reader.open(0, 0)
+    with pytest.raises(ProtocolError):
+        reader.open(0, 0)
+    assert reader.done() == [0, 0, 0]
+
+
 @pytest.mark.parametrize(('offset', 'size'), [(0, HALF + 1), (HALF, 1), (1 << 63, 5), (HALF - 2, 3), (0, 1 << 39)])
 def test_nonsense_about_the_memory_is_refused(memory: Memory, offset: int, size: int) -> None:
     for reader in (Copier(memory, HALF), Lender(memory, 0)):

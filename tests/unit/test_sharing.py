@@ -229,10 +229,12 @@ def test_a_worker_that_cannot_map_it_goes_on_without(pair: Pair, monkeypatch: py
     assert pair.worker._shared is None
 
 
-def test_nothing_comes_before_the_first_message(pair: Pair) -> None:
-    pair.manager.keep(encode(Kind.SETUP, dumps(bytes(LARGE))))
+@pytest.mark.parametrize('kind', [Kind.SETUP, Kind.SHARE])
+def test_nothing_comes_before_the_first_messages(pair: Pair, kind: int) -> None:
+    """A shared object comes as one of them, large as it is, where there is no file to lay it down in."""
+    pair.manager.keep(encode(kind, dumps(bytes(LARGE))))
     pair.manager.flush()
-    assert pair.theirs.recv(1)[0] == Kind.SETUP
+    assert pair.theirs.recv(1)[0] == kind
 
 
 def test_a_manager_that_gets_no_memory_asks_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,6 +292,7 @@ NONSENSE: dict[str, Callable[[], bytes]] = {
     'too long': lambda: placed_at(0, HALF + 1),
     'far away': lambda: placed_at(2**64 - 2, 10),
     'absurdly long': lambda: placed_at(0, 2**63),
+    'the same bytes over and over': lambda: placed_at(0, HALF) * 2,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import pickle
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from eisenmp.payload import opened
 from eisenmp.wire import Buffer, Frame, Kind
 from eisenmp.worker.inbox import Lease
 from eisenmp.worker.records import redirect_logging
@@ -169,3 +171,24 @@ def test_something_is_done_right_after_the_first_import(tmp_path: Path, monkeypa
     assert module.__spec__.loader is module.__loader__
     assert not isinstance(module.__loader__, _Follower)
     monkeypatch.delitem(sys.modules, name)
+
+
+class Level(enum.IntEnum):
+    HIGH = 35
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Ratio(float):
+    def __repr__(self) -> str:
+        return 'a ratio'
+
+
+def test_values_of_special_classes_arrive_as_plain_ones(inbox: FakeInbox) -> None:
+    """The manager opens nothing but plain values here."""
+    logging.getLogger(Name('loud')).log(Level.HIGH, 'x', extra={'ratio': Ratio(0.5), 'sure': True, 'label': Name('y')})
+    fields = opened(inbox.sent[0].body)
+    assert (fields['name'], fields['levelno'], fields['ratio'], fields['sure']) == ('loud', 35, 0.5, True)
+    assert {type(value) for value in fields.values()} <= {str, int, float, bool, type(None)}

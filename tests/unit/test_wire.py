@@ -204,7 +204,7 @@ def test_a_claimed_length_claims_no_memory_before_its_bytes_come() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 100 << 20
+    assert peak < 2 << 20
 
 
 def test_what_came_before_a_broken_message_is_not_lost_and_the_noise_is_named() -> None:

@@ -36,6 +36,7 @@ class LineDisplay:
         self._progress = progress
         self._lock = threading.Lock()  # one writer at a time, so that no line is torn
         self._drawn = False
+        self._complaints: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._logger = logging.getLogger("eisenmp")
@@ -120,7 +121,8 @@ class LineDisplay:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
     def _complain(self, stream: TextIO | None, error: Exception) -> None:
-        if stream is not sys.stderr:
+        if stream is not sys.stderr and str(error) not in self._complaints:  # once is enough
+            self._complaints.add(str(error))
             try:
                 write(sys.stderr, f"eisenmp: a worker's output is lost: {error}\n")
             except (OSError, ValueError):

@@ -27,8 +27,16 @@ def print_results(results: Results, settings: Settings) -> None:
         lines.append(pprint.pformat(results.as_dict(), width=120))
     try:
         write(sys.stdout, "\n".join(lines) + "\n")
-    except BrokenPipeError:
-        print("eisenmp: the results could not be printed: the reader of the output has closed it", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        why = "the reader of the output has closed it" if isinstance(error, BrokenPipeError) else str(error)
+        _complain(f"eisenmp: the results could not be printed: {why}\n")
+
+
+def _complain(text: str) -> None:
+    try:
+        write(sys.stderr, text)
+    except (OSError, ValueError):
+        pass  # nobody is left to tell
 
 
 def _result(outcome: Outcome) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eisenmp.engines.base import Event
-from eisenmp.engines.processes import manager_sockets
+from eisenmp.engines.processes import manager_only
 from eisenmp.engines.template import Message, Template, TemplateProcess
 from eisenmp.errors import ProtocolError
 from eisenmp.parcel import SharedFile
@@ -44,7 +44,7 @@ class ForkServer:
         """
         template = self._template or self._open()
         process = TemplateProcess(name)
-        manager_sockets.add(child)  # which stays open here until the template has it
+        manager_only.add(child)  # which stays open here until the template has it
         template.fork(worker, process, child)
         self._noted.append(template)
         return process

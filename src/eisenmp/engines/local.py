@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready, exit_text
 from eisenmp.engines.channel import ManagerChannel
-from eisenmp.engines.processes import WorkerProcess, fork, manager_sockets, spawn
+from eisenmp.engines.processes import WorkerProcess, fork, manager_only, socket_pair, spawn
 from eisenmp.engines.waker import Waker, others
 from eisenmp.errors import ProtocolError
 from eisenmp.parcel import SharedFile
@@ -260,8 +260,8 @@ class LocalEngine:
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    manager_sockets.add(ours)
+    ours, theirs = socket_pair()
+    manager_only.add(ours)
     for sock in (ours, theirs):
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)

@@ -7,6 +7,7 @@ Each way gives a :class:`WorkerProcess`. ``sentinel`` is a file descriptor that 
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -17,11 +18,24 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from eisenmp.parcel import SharedFile
+from eisenmp.unnamed import clear_of_streams
 
-__all__ = ["ForkedProcess", "SpawnedProcess", "WorkerProcess", "fork", "manager_sockets", "open_pidfd", "spawn"]
+__all__ = [
+    "ForkedProcess",
+    "SpawnedProcess",
+    "WorkerProcess",
+    "close_pidfd",
+    "fork",
+    "manager_only",
+    "open_pidfd",
+    "socket_pair",
+    "spawn",
+]
 
-# Sockets of the manager that a forked child must close, or a sibling's end-of-file would never show.
-manager_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+# What a forked child must close: with a sibling's socket, its end-of-file would never show; a selector is one and the
+# same in both processes; and nobody has a part in his siblings' channels and handles.
+manager_only: weakref.WeakSet[socket.socket | selectors.BaseSelector] = weakref.WeakSet()
+_pidfds: set[int] = set()
 
 # `-c` with the folder of the package rather than `-m`: it works from a source tree, a zip and a changed sys.path
 # alike, and nothing has to be put into the environment, which the worker's own children would inherit.
@@ -35,9 +49,17 @@ def open_pidfd(pid: int) -> int | None:
     if hasattr(sys, "getandroidapilevel") or not hasattr(os, "pidfd_open"):
         return None  # Android kills a process for a system call that is not on its list
     try:
-        return os.pidfd_open(pid)
+        fd = os.pidfd_open(pid)
     except OSError:
         return None
+    _pidfds.add(fd)
+    return fd
+
+
+def close_pidfd(fd: int) -> None:
+    """Done with it."""
+    _pidfds.discard(fd)  # first: from here on the number may be somebody else's
+    os.close(fd)
 
 
 class WorkerProcess:
@@ -99,7 +121,7 @@ class WorkerProcess:
     def ended(self) -> None:
         """All of it is dealt with: let those who joined go on."""
         if self.sentinel is not None:
-            os.close(self.sentinel)
+            close_pidfd(self.sentinel)
             self.sentinel = None
         self._over.set()
 
@@ -157,6 +179,33 @@ class ForkedProcess(WorkerProcess):
         return os.waitstatus_to_exitcode(status) if pid else None
 
 
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends, neither of which stands in the place of a standard stream."""
+    one, other = socket.socketpair()
+    try:
+        one = _clear(one)
+        return one, _clear(other)
+    except BaseException:
+        one.close()
+        other.close()
+        raise
+
+
+def _clear(sock: socket.socket) -> socket.socket:
+    return sock if sock.fileno() > 2 else socket.socket(fileno=clear_of_streams(sock.detach()))
+
+
+def _stream(fd: int) -> int | None:
+    """What a worker gets for a standard stream: the manager's, or nothing where that was closed.
+
+    Then something else may have its number by now, which was not meant for others.
+    """
+    try:
+        return None if os.get_inheritable(fd) else subprocess.DEVNULL
+    except OSError:
+        return subprocess.DEVNULL
+
+
 def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequence[SharedFile] = ()) -> WorkerProcess:
     """Start a fresh interpreter on its end of the channel. ``__main__`` is not imported.
 
@@ -177,7 +226,13 @@ def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequenc
     else:
         # The manager's standard input is the user's; a script that came in there must not be read by a worker.
         inherited = (child.fileno(), *[file.fileno() for file in files])
-        popen = subprocess.Popen([*command, str(child.fileno())], stdin=subprocess.DEVNULL, pass_fds=inherited)
+        popen = subprocess.Popen(
+            [*command, str(child.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=_stream(1),
+            stderr=_stream(2),
+            pass_fds=inherited,
+        )
     return SpawnedProcess(name, popen)
 
 
@@ -188,8 +243,11 @@ def fork(name: str, child: socket.socket, run: Callable[[socket.socket], int]) -
         return ForkedProcess(name, pid)
     code = 255
     try:
-        for sock in list(manager_sockets):
-            sock.close()
+        for thing in list(manager_only):
+            thing.close()
+        for fd in _pidfds:
+            os.close(fd)
+        _pidfds.clear()
         if "eisenmp.ring" in sys.modules:
             sys.modules["eisenmp.ring"].close_all()
         code = run(child)

@@ -54,7 +54,7 @@ class Sharing:
         return message
 
     def _is_worth_it(self, message: list[Buffer]) -> bool:
-        if message[0][0] == Kind.SETUP:  # a worker reads its first message before it understands others
+        if message[0][0] in (Kind.SETUP, Kind.SHARE):  # a worker reads its first messages before it understands others
             return False
         return self._decoder.large >= LARGE or (len(message) > 1 and sum(map(len, message)) >= LARGE)
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from eisenmp.engines.base import exit_text
-from eisenmp.engines.processes import WorkerProcess, manager_sockets, open_pidfd, spawn
+from eisenmp.engines.processes import WorkerProcess, close_pidfd, manager_only, open_pidfd, socket_pair, spawn
 from eisenmp.errors import ProtocolError
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer, Decoder, Frame, Kind, encode
@@ -156,7 +156,7 @@ class TemplateProcess(WorkerProcess):
         with self._lock:
             fd, self._pidfd = self._pidfd, None
         if fd is not None:
-            os.close(fd)
+            close_pidfd(fd)
         super().ended()
 
     def block(self) -> None:
@@ -204,8 +204,8 @@ class Template:
         self.waiting: dict[int, tuple[TemplateProcess, socket.socket]] = {}  # with its end of the channel
         self._unasked: deque[int] = deque()
         self._under_way = 0
-        ours, theirs = socket.socketpair()
-        manager_sockets.add(ours)
+        ours, theirs = socket_pair()
+        manager_only.add(ours)
         try:
             self._process = spawn("eisenmp-template", theirs, role="template")
         except BaseException:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import selectors
-import socket
 
 from eisenmp.engines.base import Ready
-from eisenmp.engines.processes import manager_sockets
+from eisenmp.engines.processes import manager_only, socket_pair
 
 __all__ = ["Waker", "others"]
 
@@ -20,10 +19,11 @@ class Waker:
     """Registers itself with `selector`, with data None."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
-        self._read, self._write = socket.socketpair()
+        self._read, self._write = socket_pair()
         for sock in (self._read, self._write):
             sock.setblocking(False)
-            manager_sockets.add(sock)
+            manager_only.add(sock)
+        manager_only.add(selector)
         selector.register(self._read, selectors.EVENT_READ, None)
 
     def wake(self) -> None:

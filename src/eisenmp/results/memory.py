@@ -236,21 +236,29 @@ class Results(Mapping[str, "QueueResults"]):
 
     def outcomes_of(self, record: Record) -> list[Outcome]:
         """Open a record: the outcome of each of its tickets."""
-        if record.form != Form.LIST:
-            return [self.outcome(record, at) for at in range(record.serial, record.serial + record.tickets)]
-        start, tickets = record.serial, record.tickets
+        if record.form == Form.LIST:
+            try:
+                values = record.values()
+            except Exception:
+                values = []  # what is wrong is told for each ticket
+            if len(values) == record.tickets:
+                return self._done_together(record, values)
+        return [self.outcome(record, at) for at in range(record.serial, record.serial + record.tickets)]
+
+    def _done_together(self, record: Record, values: list[Any]) -> list[Outcome]:
+        """Outcomes of tickets that were answered together and are done."""
+        start, stop = record.serial, record.serial + record.tickets
         track = self.ledger.tracks[record.queue]
-        span = slice(start, start + tickets)
         columns = zip(  # in the order of the fields
             repeat(self.table[record.queue].name),
-            range(start, start + tickets),
-            record.values(),
+            range(start, stop),
+            values,
             repeat(None),
-            [track.attempts.get(at, 1) for at in range(start, start + tickets)] if track.attempts else repeat(1),
-            track.slots[span],
-            track.seconds[span],
-            map(State.NAMES.__getitem__, track.states[span]),
-            track.items[span],
+            [track.attempts.get(at, 1) for at in range(start, stop)] if track.attempts else repeat(1),
+            track.slots[start:stop],
+            track.seconds[start:stop],
+            map(State.NAMES.__getitem__, track.states[start:stop]),
+            track.items[start:stop],
             repeat(()),
             repeat(()),
             strict=False,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from eisenmp.errors import CrashError
-from eisenmp.payload import Payload, dumps, loads, loads_error, nbytes
+from eisenmp.errors import CrashError, ProtocolError
+from eisenmp.payload import Payload, dumps, loads, loads_error, nbytes, opened
 from eisenmp.suspects import Suspect
 
 __all__ = ["Closing", "Form", "Outcome", "Part", "Record", "item_failures", "opened_parts"]
@@ -152,9 +152,25 @@ class Record:
         serial = self.serial + self.tickets - tickets
         return Record(self.queue, serial, value, None, tickets, self.form, self.rows)
 
-    def apart(self) -> list[Record]:
-        """Each of its tickets as a record of its own."""
-        return [self.rest(self.tickets - at).front() for at in range(self.tickets)]
+    def check(self) -> None:
+        """See whether the value can be taken apart.
+
+        Raises:
+            ProtocolError: it is no list, or not one of so many tickets.
+        """
+        if self.value is None or self.form == Form.ONE:
+            if self.tickets > 1 and self.value is not None:
+                raise ProtocolError(f"one result for {self.tickets} tickets")
+            return
+        whole = opened(self.value[0]) if len(self.value) == 1 else None
+        count = -(-len(whole) // (self.rows or 1)) if isinstance(whole, list) else -1
+        if count != self.tickets:
+            raise ProtocolError(f"a list of results of {count} tickets, not {self.tickets}")
+
+    def apart(self, serials: Iterable[int] | None = None) -> list[Record]:
+        """Each of its tickets, or each of these, as a record of its own."""
+        row = range(self.serial, self.serial + self.tickets) if serials is None else serials
+        return [self.rest(self.serial + self.tickets - at).front() for at in row]
 
     def front(self) -> Record:
         """Its first ticket."""
@@ -174,7 +190,8 @@ class Record:
             self.value, self.form = dumps([bytes(dumps(value)[0]) for value in self.values()]), Form.PICKLES
         pieces = [None] * self.tickets if self.value is None else loads(self.value)
         if pieces[serial - self.serial] is None or not late:
-            pieces[serial - self.serial] = pickle.dumps(loads(payload), 5) if len(payload) > 1 else bytes(payload[0])
+            piece = bytes(payload[0]) if len(payload) == 1 else pickle.dumps(_Closed(payload), 5)
+            pieces[serial - self.serial] = piece
             self.value, self.form = dumps(pieces), Form.PICKLES
 
 
@@ -200,6 +217,16 @@ def opened_parts(record: Record) -> list[tuple[Part, list[tuple[int, BaseExcepti
             failures = [(at, error) for at in range(first, first + items)]
         found.append((Part(first, items, value, error), failures))
     return found
+
+
+class _Closed:
+    """A value of several pieces, pickled as one without being opened: that is for whoever reads it."""
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+
+    def __reduce__(self) -> tuple[Any, tuple[list[bytearray]]]:
+        return loads, ([bytearray(bytes(piece)) for piece in self.payload],)
 
 
 class Closing(dict[int, Any]):

@@ -57,6 +57,7 @@ def run_forked(sock: socket.socket) -> int:
     """Entry of a copy of the manager, which must not come back: its exit code."""
 
     def work() -> None:
+        _fill_streams()
         sys.stdin = open(os.devnull, encoding="utf-8")  # the manager's input is not ours to read
         # What was the manager's dispatcher thread, a daemon, is the main thread here; threads inherit that from it.
         threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
@@ -73,6 +74,15 @@ def run_fork(sock: socket.socket, kit: Kit, outlets: Outlets) -> int:
         _work(sock, kit, outlets=outlets)
 
     return _exit_code(work)
+
+
+def _fill_streams() -> None:
+    """Of a manager without standard streams: nothing that this process opens shall get their numbers."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _exit_code(work: Callable[[], None]) -> int:

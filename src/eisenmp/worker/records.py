@@ -34,10 +34,21 @@ class ToManager(logging.Handler):
             fields["exc_text"] = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
             fields["ticket"] = None if lease is None else lease.serial
             # an `extra` may be anything, of classes that the manager does not have: what is no plain value goes as text
-            plain = {k: v if isinstance(v, str | int | float | None) else str(v) for k, v in fields.items()}
+            plain = {k: _plain(v) for k, v in fields.items()}
             self._inbox.channel.send(encode(Kind.LOG, (pickle.dumps(plain),)))
         except Exception:
             self.handleError(record)
+
+
+def _plain(value: Any) -> str | int | float | None:
+    """The value as the manager takes it: it opens nothing but plain numbers and texts."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, int):  # a level that is an enumeration, say
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    return str.__str__(str(value))
 
 
 def redirect_logging(inbox: Way, levels: Mapping[str, int], identity: Mapping[str, Any]) -> ToManager:
