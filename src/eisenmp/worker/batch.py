@@ -329,7 +329,9 @@ class Run:
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
             payload: Payload = (result,) if self._apart else self._pickle(result)
-        except Exception as error:
+        except Disconnected:
+            raise
+        except BaseException as error:  # pickling runs code of the user's, which may leave like his function
             return self._failed(at, error)
         return self._answer(at, payload, seconds)
 
