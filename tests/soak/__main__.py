@@ -131,23 +131,22 @@ class Saboteur:
 class Plan:
     """What was asked for."""
 
-    seconds: float
     tickets: int
     every: float
     chance: random.Random
     resident: dict[str, int] = field(default_factory=dict)  # at the end of the first job of each kind
 
 
-def run_job(plan: Plan, method: str, style: str) -> list[str]:
-    """One job; what was wrong."""
+def run_job(plan: Plan, method: str, style: str, until: float) -> list[str]:
+    """One job, that is fed until then at most; what was wrong."""
     before, began = Left.now(), time.monotonic()
-    faulthandler.dump_traceback_later(plan.seconds / 3 + PATIENCE, exit=True)
+    faulthandler.dump_traceback_later(until - began + PATIENCE, exit=True)
     seen, total = bytearray(plan.tickets), 0
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as wishes:
         emp = eisenmp.Mp()
         outcomes = emp.results.outcomes()
-        emp.feed(items(plan.tickets, began + plan.seconds / 3))
+        emp.feed(items(plan.tickets, until))
         emp.start(
             worker_modules=[{'WORKER_PATH': str(Path(__file__).with_name('worker.py')), 'WORKER_REF': style}],
             START_METHOD=method,
@@ -219,14 +218,16 @@ def main() -> int:
     )  # that is what fork does
     logging.getLogger('eisenmp').setLevel(logging.CRITICAL)  # every death is news otherwise
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    plan = Plan(told.seconds, told.tickets, told.every, random.Random(seed))
+    plan = Plan(told.tickets, told.every, random.Random(seed))
     psutil.Process().children()  # opens what it keeps open
     end = time.monotonic() + told.seconds
     wrong: list[str] = []
     for job in count():
-        if wrong or (job >= len(METHODS) and time.monotonic() > end - told.seconds / 10):
+        now, turn = time.monotonic(), job // len(METHODS)
+        if wrong or (turn and now > end - told.seconds / 10):
             break
-        wrong += run_job(plan, METHODS[job % 3], list(STYLES)[(job + job // 3) % 2])
+        until = min(end, now + told.seconds / 3) if turn else now + told.seconds / 3
+        wrong += run_job(plan, METHODS[job % 3], list(STYLES)[(job % 3 + turn) % 2], until)
     for line in wrong:
         print(f'WRONG: {line}')
     print('something is wrong' if wrong else 'nothing lost, nothing doubled, nothing left')
