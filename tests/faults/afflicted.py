@@ -9,6 +9,7 @@ import faulthandler
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,8 @@ def _signal(number: signal.Signals) -> Callable[[], None]:
         faulthandler.disable()  # a copy of a manager that runs tests would print all its threads
         with contextlib.suppress(ValueError):
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.kill(os.getpid(), number)
+        # to this very thread: another one might take a signal for the process, and this one go on meanwhile
+        signal.pthread_kill(threading.get_ident(), number)
 
     return strike
 
