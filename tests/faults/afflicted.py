@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from eisenmp.wire import HEAD_BYTES
+from eisenmp.wire import HEAD_BYTES, read_head
 
 MARKED: Final = 7  # the item whose chunk is hit
 
@@ -97,7 +97,7 @@ def raise_at(spot: str) -> None:
 
 
 class HalfWay:
-    """The worker's socket, until it happens: when half of its next message is out, the head and a byte at least."""
+    """The worker's socket, until it happens: when half of the next message is out, others may wait behind it."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
@@ -111,7 +111,8 @@ class HalfWay:
         self._channel._sock = self._sock
         if first():
             whole = b''.join(pieces)
-            self._sock.sendall(whole[: max(HEAD_BYTES + 1, len(whole) // 2)])
+            _, length = read_head(whole[:HEAD_BYTES])
+            self._sock.sendall(whole[: HEAD_BYTES + length // 2 if length else HEAD_BYTES // 2])
             strike()
         return int(self._sock.sendmsg(pieces))
 
