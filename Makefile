@@ -4,6 +4,7 @@
 EXAMPLE ?= anagrams
 PYTHON ?= python3
 VENV ?= .venv
+SOAK_SECONDS ?= 300
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -15,11 +16,11 @@ READY_BENCH := $(VENV)/.bench-ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint types imports wheel format bench clean FORCE
+.PHONY: help run test soak check lint types imports wheel format bench clean FORCE
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "variables: EXAMPLE=$(EXAMPLE)  PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS='more arguments' (run, test, bench)"
+	@echo "variables: EXAMPLE=$(EXAMPLE)  PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS='more arguments' (run, test, soak, bench)"
 
 run: ## run an example, EXAMPLE=anagrams unless told otherwise
 	@if [ ! -f 'examples/$(EXAMPLE)/manager.py' ]; then \
@@ -32,6 +33,9 @@ run: ## run an example, EXAMPLE=anagrams unless told otherwise
 
 test: $(READY_DEV) ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(READY_DEV) ## long jobs under random faults, SOAK_SECONDS=300 in all
+	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
 check: lint types imports wheel test ## all that CI runs
 

@@ -1,6 +1,6 @@
 """A worker that says where it is and waits there to be killed; once each, told by a file that only the first one makes.
 
-`toolbox.spot` names the place: import, idle, before, during, result, late. `toolbox.marks` is a folder.
+`toolbox.spot` names the place: start or during. `toolbox.marks` is a folder.
 """
 
 import os
@@ -32,7 +32,6 @@ def start_slowly(toolbox: Any) -> None:
 
 def classic(toolbox: Any) -> bool:
     """Sums of chunks, in the classic style."""
-    die_here(toolbox, 'before')
     header, *rows = toolbox.mp_input_q.get()
     if toolbox.STOP_MSG in rows:
         return False
@@ -40,8 +39,6 @@ def classic(toolbox: Any) -> bool:
         die_here(toolbox, 'during')
     toolbox.mp_output_q.put([toolbox.OUTPUT_HEADER + header, sum(rows)])
     toolbox.forward(toolbox.copies, header)
-    if 7 in rows:
-        die_here(toolbox, 'result')
     return True
 
 
@@ -50,8 +47,6 @@ def plain(rows: list[int], toolbox: Any) -> int:
     if 7 in rows:
         die_here(toolbox, 'during')
     toolbox.forward(toolbox.copies, rows[0])
-    if 7 in rows:
-        die_here(toolbox, 'result')
     return sum(rows)
 
 

@@ -339,8 +339,15 @@ class Run:
 
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
+<<<<<<< HEAD
             payload, errors = ((result,), []) if self._apart else self._pickle(result)
         except Exception as error:
+=======
+            payload: Payload = (result,) if self._apart else self._pickle(result)
+        except Disconnected:
+            raise
+        except BaseException as error:  # pickling runs code of the user's, which may leave like his function
+>>>>>>> faults
             return self._failed(at, error)
         return self._answer(at, payload, errors, seconds)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import threading
 from array import array
 from collections.abc import Callable
@@ -61,8 +62,11 @@ class WorkerChannel:
                 if self._shared is not None:
                     messages = self._placed(messages, *self._shared)
                 self._send([memoryview(p).cast("B") for message in messages for p in message if len(p)])
-        except OSError:
-            self._lost()
+        except BaseException as error:
+            if _is_of_the_system(error):
+                self._lost()
+            self._broken_off()
+            raise
 
     def _placed(self, messages: tuple[list[Buffer], ...], lender: Lender, writer: Writer) -> tuple[list[Buffer], ...]:
         """The messages with their large pieces in shared memory, after the news of what is free there again."""
@@ -109,7 +113,9 @@ class WorkerChannel:
     def _receive(self) -> list[Frame]:
         try:
             count = self._read(self._decoder.room())
-        except OSError:
+        except OSError as error:
+            if not _is_of_the_system(error):
+                raise
             count = 0
         if not count:
             self._lost()
@@ -152,6 +158,20 @@ class WorkerChannel:
             raise Disconnected
         os._exit(1)  # the manager is gone: nobody wants the work, nobody reads the traceback
 
+    def _broken_off(self) -> None:
+        """A signal handler of the user's has raised in the middle of a message, whose rest will never come.
+
+        Nobody could read what follows it; the manager would take its first bytes for the rest. So this process ends.
+        """
+        if self._shared_process:
+            return  # signals come to the main thread, which is none of ours
+        if sys.__stderr__ is not None:  # prints go through the channel
+            import traceback
+
+            traceback.print_exc(file=sys.__stderr__)
+            sys.__stderr__.flush()
+        os._exit(1)
+
     def watch_manager(self) -> None:
         """Start the thread that ends this process when the manager goes away while nobody here reads."""
         if hasattr(select, "poll"):
@@ -164,3 +184,8 @@ class WorkerChannel:
             for _, what in poll.poll():
                 if what & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                     os._exit(1)
+
+
+def _is_of_the_system(error: BaseException) -> bool:
+    """Not a `TimeoutError`, say, that a signal handler of the user's has raised: those have no number."""
+    return isinstance(error, OSError) and error.errno is not None

@@ -108,6 +108,7 @@ class Inbox:
         self.on_queue: Any = None  # called with the row of a queue made after the start
         self._replies: dict[int, Frame] = {}
         self._requests = count(1)
+        self._given_up: set[int] = set()  # requests whose thread was interrupted while it waited
         self._leases: dict[int, dict[int, Lease]] = {}  # thread -> queue -> lease
         self._results = threading.Lock()  # between a result that is put and the answer that ends its lease
 
@@ -130,7 +131,12 @@ class Inbox:
         elif kind == Kind.QUEUE:
             self.on_queue(loads(frame.payload))
         else:
-            self._replies[int(frame.number) if kind == Kind.CHUNK else frame.serial] = frame
+            request = int(frame.number) if kind == Kind.CHUNK else frame.serial
+            if request in self._given_up:
+                self._given_up.discard(request)
+                self._pass_on(frame)
+            else:
+                self._replies[request] = frame
 
     def ask(self, kind: int, queue: int, timeout: float, payload: Payload = ()) -> Frame:
         """Send a request and wait for its reply."""
@@ -207,8 +213,24 @@ class Inbox:
         self.stock.close()
 
     def _reply(self, request: int) -> Frame:
-        self.channel.wait_for(lambda: request in self._replies)
+        try:
+            self.channel.wait_for(lambda: request in self._replies)
+        except BaseException:  # a signal handler of the user's has raised: a reply will come all the same
+            with self.channel.cond:
+                frame = self._replies.pop(request, None)
+                if frame is None:
+                    self._given_up.add(request)
+                else:
+                    self._pass_on(frame)
+            raise
         return self._replies.pop(request)
+
+    def _pass_on(self, frame: Frame) -> None:
+        """A reply that nobody waits for any more: what it brings is for the next one who asks, here or elsewhere."""
+        if frame.kind == Kind.CHUNK:
+            self.stock.keep(frame)  # as if handed out ahead: it is given back soon
+        elif frame.kind == Kind.MESSAGE:
+            self.channel.send(encode(Kind.PUT, frame.payload, queue=frame.queue, number=FOREVER))
 
 
 def put_message(queue: int, obj: Any) -> list[Buffer]:
