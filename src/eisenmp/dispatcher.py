@@ -55,6 +55,7 @@ class Dispatcher:
     def __init__(self, job: Job, tools: list[list[Buffer]], on_over: Callable[[], None]) -> None:
         self._job = job
         self._on_over = on_over
+        self._claim = threading.Lock()  # taken once: by the loop, or by who has given up before it began
         self._launched = threading.Event()
         self._finishing = False
         self._complained = False
@@ -91,9 +92,15 @@ class Dispatcher:
         threading.Thread(target=self._run, name="eisenmp-dispatcher", daemon=True).start()
         self._launched.wait()
 
+    def cancel(self) -> bool:
+        """The start has failed. True: the loop has not begun and never will; else it must be told to end the job."""
+        return self._claim.acquire(blocking=False)
+
     # ---- the loop
 
     def _run(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
         # Workers inherit this thread's signal mask: Ctrl-C must not reach one before it can look after itself.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -243,16 +250,9 @@ class Dispatcher:
             job.over.set()
 
     def _end(self) -> None:
-        job = self._job
-        with self._driving, job.lock:
+        with self._driving:
             self._closed = True
-            job.exchange.close()
-            job.release_feeders()
-            if not job.results.over:
-                job.results.end(job.error)
-            job.engine.close()
-        job.over.set()
-        job.ended.set()
+            self._job.close()
 
     # ---- life and death
 

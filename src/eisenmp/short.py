@@ -11,7 +11,6 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
 from eisenmp.functions import check_function
-from eisenmp.leave import shorten_traceback
 from eisenmp.manager import Mp
 from eisenmp.payload import ItemError
 from eisenmp.results import Form, Outcome, Record
@@ -95,8 +94,8 @@ class _Course(Generic[R]):
             self._abandon()
             raise
         except KeyboardInterrupt as interrupt:
+            self.emp.cut_off(interrupt)
             self.close()
-            shorten_traceback(interrupt, f"eisenmp: the job was ended; {self.emp.results.summary()}")
             raise
         except BaseException:
             self.close()

@@ -40,6 +40,7 @@ class Results(Mapping[str, "QueueResults"]):
         self.ledger = exchange.ledger
         self.store = False
         self.on_read = on_read
+        self.on_interrupt: Callable[[BaseException], None] = lambda _: None
         exchange.on_manager_read = lambda queue, serial: self.record(Record(queue, serial))
         self._keep = 0
         self.records: dict[int, dict[int, Record]] = {}  # with RESULTS_STORE: all; else failures only

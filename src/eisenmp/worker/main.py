@@ -58,6 +58,7 @@ def run_forked(sock: socket.socket) -> int:
 
     def work() -> None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # the manager's input is not ours to read
+        _forget_handlers()
         # What was the manager's dispatcher thread, a daemon, is the main thread here; threads inherit that from it.
         threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
         run(sock, own_files=False)
@@ -223,6 +224,14 @@ def quiet_signals() -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+def _forget_handlers() -> None:
+    """What the program does about signals is its own affair: in a copy of it they take their default actions again."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def die_with(parent: int) -> None:
