@@ -231,7 +231,7 @@ class Dispatcher:
         unread = job.exchange.end_feeding()
         job.release_feeders()
         for worker in list(job.crew.workers.values()):
-            self.tickets.withdraw(worker)
+            self.tickets.withdraw(worker, alive=True)
         if unread and job.error is None and not job.killed:
             items = sum(chunk.items for chunk in unread)
             tickets = sum(chunk.tickets for chunk in unread)
