@@ -92,7 +92,7 @@ class MessageDesk:
         """``[PERF_HEADER_ETA + name, rows]`` feeds the display; anything else on mp_info_q is a message."""
         try:
             header, rows = loads(payload)
-        except Exception:
+        except BaseException:  # unpickling runs code of theirs
             return False
         for mark in (PERF_HEADER_ETA, PERF_CURRENT_ETA):
             if isinstance(header, str) and header.startswith(mark) and _is_count(rows):

@@ -341,7 +341,7 @@ class TicketDesk:
         for queue, payload in worker.closing:
             try:
                 value = loads(payload)
-            except Exception as error:
+            except BaseException as error:  # unpickling runs code of theirs
                 job.fail(PayloadError(f"the closing value of {worker.name} cannot be unpickled here: {error!r}"))
                 continue
             job.results.closing[worker.slot] = value
@@ -356,7 +356,7 @@ class TicketDesk:
         self._answered = True
         try:
             job.results.answer = loads(frame.payload)
-        except Exception as error:
+        except BaseException as error:
             job.fail(PayloadError(f"the answer that {worker.name} gave to stop_job cannot be unpickled: {error!r}"))
         job.stop()
 

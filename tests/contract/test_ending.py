@@ -495,29 +495,6 @@ def test_a_generator_raises_what_no_exception_is(lab: Lab, kind: type[BaseExcept
     _gone(emp, lab)
 
 
-@pytest.mark.parametrize('call', ['toolbox', 'chunk', 'item'])
-@pytest.mark.parametrize('kind', ['KeyboardInterrupt', 'SystemExit', 'GeneratorExit'])
-def test_a_function_raises_what_no_exception_is(lab: Lab, kind: str, call: str) -> None:
-    """It fails its ticket as any other exception does, and the worker lives on."""
-    plain = f'def entry(rows):\n    if rows in (2, [2]): raise {kind}("mine")\n'
-    classic = f"""
-def entry(toolbox):
-    rows = toolbox.mp_input_q.get()
-    if 2 in rows:
-        raise {kind}("mine")
-    return toolbox.STOP_MSG not in rows
-"""
-    emp = lab.mp()
-    lab.start(emp, classic if call == 'toolbox' else plain, NUM_ROWS=1, WORKER_CALL=call, ON_ERROR='skip')
-    emp.feed(range(5))
-    results = emp.wait(ALARM)['mp_input_q']
-    assert results.failed == [2]
-    assert len(results.done) == 4
-    assert type(results[2].error).__name__ == kind
-    assert emp.snapshot().workers[0].restarts == 0
-    _gone(emp, lab)
-
-
 # ---- what a worker leaves behind
 
 

@@ -144,7 +144,7 @@ class Run:
             return
         try:
             rows = _as_rows(batch.items(at))
-        except Exception as error:
+        except BaseException as error:  # unpickling runs code of theirs
             raise items_error(error) from error
         self._begins(rows)
         if not self._per_item:
@@ -255,7 +255,9 @@ class Run:
         """First hit: the ticket is done, no other one is begun."""
         try:
             self._stop_job(stop.value)
-        except Exception as error:  # an answer that cannot be pickled
+        except Disconnected:
+            raise
+        except BaseException as error:  # an answer that cannot be pickled
             self._out.append(self._failed(at, error))
         else:
             serial = self._frame.serial + at
@@ -329,7 +331,7 @@ class Run:
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
             payload: Payload = (result,) if self._apart else self._pickle(result)
-        except Exception as error:
+        except BaseException as error:  # pickling runs code of theirs, which may want to leave the process
             return self._failed(at, error)
         return self._answer(at, payload, seconds)
 
@@ -342,7 +344,7 @@ class Run:
         """The result of a ticket. Of a short form, an item's result that cannot be pickled costs that item only."""
         try:
             return dumps(result)
-        except Exception:
+        except BaseException:
             if self._retries is None:
                 raise
             self._errors = True
@@ -392,7 +394,7 @@ def _sure(result: Any) -> Any:
     """The result of an item, or the error that it cannot be pickled."""
     try:
         dumps(result)
-    except Exception as error:
+    except BaseException as error:
         return ItemError(dumps_error(error))
     return result
 
