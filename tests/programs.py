@@ -52,8 +52,10 @@ _HEAD: Final = """
 
     def started(emp=None, **settings):
         emp = emp or eisenmp.Mp()
-        emp.start(**{{**dict(worker_modules=[{{'WORKER_PATH': 'worker.py', 'WORKER_REF': STYLE}}], NUM_PROCS=2, NUM_ROWS=1,
-                  WORKER_CALL='chunk' if STYLE == 'plain' else 'toolbox', START_METHOD=METHOD, RESULTS_STORE=True), **settings}})
+        modules = [{{'WORKER_PATH': 'worker.py', 'WORKER_REF': STYLE}}]
+        own = dict(worker_modules=modules, NUM_PROCS=2, NUM_ROWS=1, START_METHOD=METHOD, RESULTS_STORE=True)
+        own['WORKER_CALL'] = 'chunk' if STYLE == 'plain' else 'toolbox'
+        emp.start(**{{**own, **settings}})
         return emp
 
     def endless(at=10, then=lambda: None):

@@ -287,7 +287,8 @@ class Mp:
                 exact=settings.NUM_ROWS is not None,
                 auto=settings.NUM_ROWS == "auto",
             )
-        except RuntimeError:  # the system gives no thread: nobody must wait for what it would have fed
+        except Exception:  # the system gives no thread: nobody must wait for what it would have fed
+            feeder.done = True
             intake.feeder_done(feeder, None)
             raise
 

@@ -122,7 +122,10 @@ class TicketDesk:
         ripe = [feeder for feeder in self._late_feeders() if feeder.ripe]
         for feeder in ripe:
             # a thread, for pickling runs code of the user's
-            threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
+            try:
+                threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
+            except RuntimeError:  # there is none; from Python 3.12 on also when the main thread has ended
+                break
         self._look_soon(_HURRY_AFTER if ripe else min(2 * wait, _HURRY_MOST))
 
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:

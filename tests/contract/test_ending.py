@@ -573,5 +573,7 @@ def test_the_end_finds_a_thread_in_the_middle_of_a_batch(process_lab: Lab) -> No
     assert results.unread == list(range(2001, len(results))), 'no further chunk starts'
     gate.put('go')
     assert emp.join(ALARM)
-    assert [outcome.value for outcome in results[:2001]] == list(range(2001)), 'nothing is lost, and a late result counts'
+    assert [outcome.value for outcome in results[:2001]] == list(range(2001)), (
+        'nothing is lost, and a late result counts'
+    )
     assert results.done == list(range(2001))

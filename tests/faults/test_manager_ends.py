@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import METHODS, WORKERS, Program
+from tests.programs import METHODS, Program
 
-# What a worker is at when its manager dies. `ALONE` takes away the parent-death signal of Linux, as where there is none.
+# What a worker is at when its manager dies. ALONE: without the parent-death signal of Linux.
 BUSY = """
     import collections, ctypes, itertools, os, threading, time
 
