@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from eisenmp.guard import Guard
@@ -82,6 +82,12 @@ class Exchange:
         line = self.any_getters if queue is None else queue.getters
         if waiting in line:
             line.remove(waiting)
+
+    def give_again(self, queue: NamedQueue, entries: Sequence[Message | Chunk | None]) -> None:
+        """Whoever got these does not take them: they are the next ones again."""
+        queue.entries.extendleft(reversed([entry for entry in entries if isinstance(entry, Message)]))
+        self.put_back([entry for entry in entries if isinstance(entry, Chunk)])
+        self.serve(queue)
 
     def next_chunk(self, queue: NamedQueue, most: int) -> Chunk | None:
         """Take the next entry, if it is a chunk, to hand it out ahead of a request; of a batch, `most` tickets."""

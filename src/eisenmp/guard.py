@@ -44,7 +44,8 @@ class Guard:
         return bool(self._lock.acquire())
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        if self._lock._is_owned():  # else a Ctrl-C has hit while a condition gave it back to wait
+            self.release()
 
     def condition(self) -> threading.Condition:
         """A condition on this lock."""

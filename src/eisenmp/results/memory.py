@@ -101,6 +101,8 @@ class Results(Mapping[str, "QueueResults"]):
         """Iterate over all outcomes as they come, while the job runs and after it.
 
         The reader counts against the window from this call on: outcomes that it has not taken hold the feeders back.
+        So a thread that reads here must not wait for the job in another way, in the ``get`` of a queue, say, for longer
+        than the window lasts; ``wait`` alone sees to that by itself. Read in a thread of its own, or ``close`` first.
 
         Args:
             ordered: True: in ticket order within each queue, instead of in the order they come. A number: the same, but
