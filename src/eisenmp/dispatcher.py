@@ -12,6 +12,18 @@ waits for a hand-over. A fast feeder takes in what has come itself, between two 
 
 What a worker says about tickets goes to the ticket desk (tickets.py), other messages to the message desk (messages.py);
 the life and death of workers is seen to here.
+
+The end of a job, in the order of docs/architecture.md ("The end"); the numbers stand where it is done::
+
+    1  a stream ends: its feeders are done, nothing of it is queued            exchange.ended, exchange.all_drained
+    2  an entry function returns: what it has not begun goes back              _returned
+    3  all have returned: no feeder is heard, queued chunks are unread         _finish_if_over
+    4  readers and `wait` are told, what is to be printed is printed           _announce_over
+    5  processes leave, when their own threads have ended                      _gone
+    6  the last one is gone: queues, engine and loop are closed, `join` is told  _end, Job.close
+
+`stop` begins at 1, with every stream; a failure too, with `kill` half a second later; `kill` makes all of them leave at
+once (5), which brings 3, 4 and 6 with it. What ends the program kills: see ``Mp.cut_off`` and leave.py.
 """
 
 from __future__ import annotations
@@ -223,7 +235,7 @@ class Dispatcher:
             self._job.engine.kill(worker.number)
 
     def _finish_if_over(self) -> None:
-        """Every entry function has returned: nothing more can come of this job."""
+        """The end, 3: every entry function has returned, so nothing more can come of this job."""
         job = self._job
         if self._finishing or not job.crew.supervisor.over():
             return
@@ -239,6 +251,7 @@ class Dispatcher:
         job.later.append(self._announce_over)
 
     def _announce_over(self) -> None:
+        """The end, 4: from the loop, without the lock, after all that workers have printed."""
         job = self._job
         with job.lock:
             job.results.end(job.error)
@@ -250,6 +263,7 @@ class Dispatcher:
             job.over.set()
 
     def _end(self) -> None:
+        """The end, 6: no process is left."""
         with self._driving:
             self._closed = True
             self._job.close()
@@ -268,12 +282,14 @@ class Dispatcher:
         self._job.kill()
 
     def _returned(self, worker: Worker, frame: Frame) -> None:
+        """The end, 2: its entry function has returned."""
         if not worker.retiring:
             self._job.crew.supervisor.returned(worker.slot)
         self._job.exchange.put_back(self._job.ledger.returned(worker.number))
         self.tickets.flush_closing(worker)
 
     def _gone(self, worker: Worker, end: Exit) -> None:
+        """Its process has ended: the end, 5, or a death."""
         job = self._job
         if worker.trouble:
             end = Exit(end.code, worker.trouble)

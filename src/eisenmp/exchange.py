@@ -190,7 +190,7 @@ class Exchange:
                     getter.deliver(queue, None)
 
     def ended(self, queue: NamedQueue, getter: Getter | None = None) -> bool:
-        """Whether a reader that asks now has reached the end of the stream.
+        """The end, 1: whether a reader that asks now has reached the end of the stream.
 
         A chunk that was handed out ahead and not begun is as good as queued: it may come back. A reader in the manager
         may still get what running workers put into a queue that has no feeder.
@@ -257,7 +257,7 @@ class Exchange:
         return own, 0
 
     def all_drained(self) -> bool:
-        """Whether plain workers have reached the end: no chunk is left anywhere, and none will come."""
+        """The end, 1: whether plain workers have reached it: no chunk is left anywhere, and none will come."""
         fed = [queue for queue in self.table if queue.feeders_seen]
         return all(self._no_more_chunks(queue) for queue in fed) and (bool(fed) or self.stopping)
 

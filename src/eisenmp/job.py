@@ -163,14 +163,14 @@ class Job:
         self.engine.wake()
 
     def close(self) -> None:
-        """No process is left, or none was ever started: everybody who waits for anything is told."""
+        """The end, 6: no process is left, or none was ever started. Everybody who waits for anything is told."""
         with self.lock:
             self.exchange.close()
             self.release_feeders()
             if not self.results.over:
                 self.results.end(self.error)
             self.engine.close()
-        self.on_ended()
+        self.on_ended()  # first: who comes back from `wait` with a Ctrl-C sets the hook of leave.py anew
         self.over.set()
         self.ended.set()
 

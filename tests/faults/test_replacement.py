@@ -1,4 +1,4 @@
-"""Workers that have done enough, or take too long, are replaced under full load: nothing is lost, and nothing stalls."""
+"""Workers that have done enough, or take too long, are replaced under full load: nothing is lost, nothing stalls."""
 
 from __future__ import annotations
 
@@ -129,4 +129,6 @@ def test_a_chunk_that_takes_too_long_runs_elsewhere_in_time(lab: Lab, procs: int
     emp.feed(range(20))
     assert emp.wait(ALARM)['mp_input_q'].values() == list(range(20))
     first, second = tries.get(), tries.get()
-    assert 0.25 < second - first < 3  # 0.4 on a machine that has time, and the start of a process where it is the only one
+    assert (
+        0.25 < second - first < 3
+    )  # 0.4 on a machine that has time, and the start of a process where it is the only one

@@ -74,7 +74,7 @@ def test_it_keeps_others_out() -> None:
 
 
 def test_after_a_ctrl_c_it_is_free() -> None:
-    """It may hit anywhere, between taking the lock and being inside the block, say. Others are not kept out for ever."""
+    """It may hit anywhere, between taking the lock and being inside the block, say."""
     guard, calls = guard_that_tells()
     guard._lock.acquire()
     guard._lock.acquire()
