@@ -275,3 +275,71 @@ def test_twice(tmp_path: Path, place: str, method: str) -> None:
         program.ctrl_c()
         seconds = program.ends()
     assert seconds < 2
+
+
+THREADS = """
+    emp = started()
+    reply = emp.add_queue('reply')
+    threading.Thread(target=reply.get).start()
+    emp.feed(endless())
+    try:
+        while True:
+            time.sleep(0.05)
+    finally:
+        print('left', flush=True)
+"""
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_thread_of_the_program_waits_for_the_job(tmp_path: Path, method: str) -> None:
+    """The interpreter waits for it, and it waits for the job: the Ctrl-C must end the job before that."""
+    with Program(tmp_path, THREADS, method) as program:
+        program.says()
+        program.workers()
+        program.ctrl_c()
+        seconds = program.ends()
+    assert program.process.returncode == -signal.SIGINT
+    assert seconds < 2
+    assert len(program.err.splitlines()) <= 5, program.err
+
+
+def test_the_hook_is_there_while_a_job_runs_and_nobody_else_has_one(tmp_path: Path) -> None:
+    script = """
+        first = sys.excepthook
+        emp = started()
+        print('ours', sys.excepthook is not first, flush=True)
+        emp.kill()
+        emp.join()
+        print('gone', sys.excepthook is first, flush=True)
+        sys.excepthook = lambda kind, error, trace: print('mine', kind.__name__, *error.__notes__, flush=True)
+        emp = started()
+        emp.feed(endless())
+        emp.wait()
+    """
+    with Program(tmp_path, script, 'fork') as program:
+        program.says('ours True')
+        program.says('gone True')
+        program.says()
+        program.ctrl_c()
+        program.ends()
+    assert program.out.startswith('mine KeyboardInterrupt eisenmp: the job was ended; mp_input_q (default): ')
+    assert program.err == ''
+
+
+def test_other_exceptions_are_shown_as_ever(tmp_path: Path) -> None:
+    script = """
+        emp = started()
+        emp.feed(endless())
+        sys.stdin.readline()
+        try:
+            1 / 0
+        finally:
+            emp.kill()
+    """
+    with Program(tmp_path, script, 'fork') as program:
+        program.says()
+        program.tell()
+        program.ends()
+    assert program.process.returncode == 1
+    assert program.err.startswith('Traceback (most recent call last):\n')
+    assert program.err.endswith('ZeroDivisionError: division by zero\n')

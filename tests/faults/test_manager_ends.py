@@ -195,3 +195,23 @@ def test_its_handlers_are_not_the_workers(tmp_path: Path, method: str) -> None:
         program.tell()
         program.ends()
     assert program.out == f'{-signal.SIGTERM}\n', program.err
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('moment', ['at once', 'a worker reads its setup'])
+def test_it_is_killed_while_workers_begin(tmp_path: Path, moment: str, method: str) -> None:
+    """They have not come to what ends them with their manager; they find its end where they read, and say nothing."""
+    slow = "emp.share('large', bytes(100 << 20))" if moment == 'a worker reads its setup' else ''
+    script = f"""
+        emp = eisenmp.Mp()
+        {slow}
+        started(emp, rows=[bytes(1000)] * 10000)
+        here()
+        time.sleep(60)
+    """
+    with Program(tmp_path, script, method) as program:
+        program.says()
+        program.process.kill()
+        seconds = program.ends()
+    assert seconds < 3
+    assert program.err == ''

@@ -10,8 +10,8 @@
 
 SETUP is a pickled dict of plain data and comes in parts, SHARE messages between them (worker/kit.py)::
 
-    for all alike:    sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings, log_levels, attributes
-                      [(name, place)], among them the function of a short form (functions.py)
+    for all alike:    manager (its pid), sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings, log_levels,
+                      attributes [(name, place)], among them the function of a short form (functions.py)
     the last part:    slot, name, queues (rows of the queue table), tools (how many such messages follow)
 
 A fork of the template (worker/template.py) finds all but the last part done, the modules' imports included.
@@ -50,7 +50,10 @@ def from_command_line() -> None:
     else:
         sock = socket.socket(fileno=int(sys.argv[2]))
         sock.set_inheritable(False)  # a program that the worker starts has no part in it
-    run(sock)
+    try:
+        run(sock)
+    except Disconnected:
+        os._exit(1)  # before anything was begun
 
 
 def run_forked(sock: socket.socket) -> int:
@@ -83,6 +86,8 @@ def _exit_code(work: Callable[[], None]) -> int:
         code = 0
     except SystemExit as leave:
         code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    except Disconnected:
+        pass  # nobody is there to be told
     except BaseException:
         sys.excepthook(*sys.exc_info())
     return code
@@ -94,7 +99,7 @@ def run(sock: socket.socket, *, own_files: bool = True) -> None:
     _read_setup(sock, kit)
     sys.path[:] = kit.setup["sys_path"]
     quiet_signals()
-    die_with(os.getppid())
+    die_with(kit.setup["manager"])
     sys.argv[:] = kit.setup["argv"]
     _work(sock, kit)
 
