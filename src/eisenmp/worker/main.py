@@ -10,8 +10,8 @@
 
 SETUP is a pickled dict of plain data and comes in parts, SHARE messages between them (worker/kit.py)::
 
-    for all alike:    manager (its pid), sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings, log_levels,
-                      attributes [(name, place)], among them the function of a short form (functions.py)
+    for all alike:    manager (its pid), sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings,
+                      log_levels, attributes [(name, place)], among them the function of a short form (functions.py)
     the last part:    slot, name, queues (rows of the queue table), tools (how many such messages follow)
 
 A fork of the template (worker/template.py) finds all but the last part done, the modules' imports included.
