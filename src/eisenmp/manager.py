@@ -422,12 +422,12 @@ class Mp:
     def __enter__(self) -> Mp:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, *_: object) -> None:
         if self._job is None:
             return
-        if kind is not None:
+        if value is not None:
             self._retrieved = True  # the block's own exception is what the user sees
-            self.kill()
+            self.cut_off(value)
             self.join()
             self._see_feeders_off(self._job)
             return

@@ -190,6 +190,8 @@ class Imap(Iterator[R], Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(value, KeyboardInterrupt):  # in the body of the block
+            self._course.emp.cut_off(value)
         self.close()
 
 

@@ -52,6 +52,25 @@ PLACES = {
             emp.feed(endless())
             time.sleep(60)
     """,
+    'deep in a block': """
+        def down(level):
+            time.sleep(60) if level == 0 else down(level - 1)
+
+        with started() as emp:
+            emp.feed(endless())
+            down(9)
+    """,
+    'deep in a block of imap': """
+        def down(level):
+            if level == 0:
+                here()
+                time.sleep(60)
+            down(level - 1)
+
+        with eisenmp.imap(abs, itertools.count(), max_workers=2, start_method=METHOD) as results:
+            for item in results:
+                down(9)
+    """,
     'in join': """
         emp = started()
         emp.feed(endless())
