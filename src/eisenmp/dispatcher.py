@@ -12,6 +12,18 @@ waits for a hand-over. A fast feeder takes in what has come itself, between two 
 
 What a worker says about tickets goes to the ticket desk (tickets.py), other messages to the message desk (messages.py);
 the life and death of workers is seen to here.
+
+The end of a job, in the order of docs/architecture.md ("The end"); the numbers stand where it is done::
+
+    1  a stream ends: its feeders are done, nothing of it is queued            exchange.ended, exchange.all_drained
+    2  an entry function returns: what it has not begun goes back              _returned
+    3  all have returned: no feeder is heard, queued chunks are unread         _finish_if_over
+    4  readers and `wait` are told, what is to be printed is printed           _announce_over
+    5  processes leave, when their own threads have ended                      _gone
+    6  the last one is gone: queues, engine and loop are closed, `join` is told  _end, Job.close
+
+`stop` begins at 1, with every stream; a failure too, with `kill` half a second later; `kill` makes all of them leave at
+once (5), which brings 3, 4 and 6 with it. What ends the program kills: see ``Mp.cut_off`` and leave.py.
 """
 
 from __future__ import annotations
@@ -56,6 +68,7 @@ class Dispatcher:
     def __init__(self, job: Job, tools: list[list[Buffer]], on_over: Callable[[], None]) -> None:
         self._job = job
         self._on_over = on_over
+        self._claim = threading.Lock()  # taken once: by the loop, or by who has given up before it began
         self._launched = threading.Event()
         self._finishing = False
         self._complained = False
@@ -94,9 +107,15 @@ class Dispatcher:
         threading.Thread(target=self._run, name="eisenmp-dispatcher", daemon=True).start()
         self._launched.wait()
 
+    def cancel(self) -> bool:
+        """The start has failed. True: the loop has not begun and never will; else it must be told to end the job."""
+        return self._claim.acquire(blocking=False)
+
     # ---- the loop
 
     def _run(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
         # Workers inherit this thread's signal mask: Ctrl-C must not reach one before it can look after itself.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -224,7 +243,7 @@ class Dispatcher:
             self._job.engine.kill(worker.number)
 
     def _finish_if_over(self) -> None:
-        """Every entry function has returned: nothing more can come of this job."""
+        """The end, 3: every entry function has returned, so nothing more can come of this job."""
         job = self._job
         if self._finishing or not job.crew.supervisor.over():
             return
@@ -232,7 +251,7 @@ class Dispatcher:
         unread = job.exchange.end_feeding()
         job.release_feeders()
         for worker in list(job.crew.workers.values()):
-            self.tickets.withdraw(worker)
+            self.tickets.withdraw(worker, alive=True)
         if unread and job.error is None and not job.killed:
             items = sum(chunk.items for chunk in unread)
             tickets = sum(chunk.tickets for chunk in unread)
@@ -240,6 +259,7 @@ class Dispatcher:
         job.later.append(self._announce_over)
 
     def _announce_over(self) -> None:
+        """The end, 4: from the loop, without the lock, after all that workers have printed."""
         job = self._job
         with job.lock:
             job.results.end(job.error)
@@ -251,16 +271,10 @@ class Dispatcher:
             job.over.set()
 
     def _end(self) -> None:
-        job = self._job
-        with self._driving, job.lock:
+        """The end, 6: no process is left."""
+        with self._driving:
             self._closed = True
-            job.exchange.close()
-            job.release_feeders()
-            if not job.results.over:
-                job.results.end(job.error)
-            job.engine.close()
-        job.over.set()
-        job.ended.set()
+            self._job.close()
 
     # ---- life and death
 
@@ -279,12 +293,14 @@ class Dispatcher:
         self._job.kill()
 
     def _returned(self, worker: Worker, frame: Frame) -> None:
+        """The end, 2: its entry function has returned."""
         if not worker.retiring:
             self._job.crew.supervisor.returned(worker.slot)
         self._job.exchange.put_back(self._job.ledger.returned(worker.number))
         self.tickets.flush_closing(worker)
 
     def _gone(self, worker: Worker, end: Exit) -> None:
+        """Its process has ended: the end, 5, or a death."""
         job = self._job
         if worker.trouble:
             end = Exit(end.code, worker.trouble)

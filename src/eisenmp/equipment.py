@@ -83,6 +83,7 @@ class Equipment:
             except PayloadError as error:
                 raise PayloadError(f"func, initializer or initargs: {error}") from error
         common = {
+            "manager": os.getpid(),
             "sys_path": list(sys.path),
             "argv": list(sys.argv),
             "modules": [(_located(module.path), module.ref) for module in modules],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from eisenmp.guard import Guard
@@ -82,6 +82,12 @@ class Exchange:
         line = self.any_getters if queue is None else queue.getters
         if waiting in line:
             line.remove(waiting)
+
+    def give_again(self, queue: NamedQueue, entries: Sequence[Message | Chunk | None]) -> None:
+        """Whoever got these does not take them: they are the next ones again."""
+        queue.entries.extendleft(reversed([entry for entry in entries if isinstance(entry, Message)]))
+        self.put_back([entry for entry in entries if isinstance(entry, Chunk)])
+        self.serve(queue)
 
     def next_chunk(self, queue: NamedQueue, most: int) -> Chunk | None:
         """Take the next entry, if it is a chunk, to hand it out ahead of a request; of a batch, `most` tickets."""
@@ -184,7 +190,7 @@ class Exchange:
                     getter.deliver(queue, None)
 
     def ended(self, queue: NamedQueue, getter: Getter | None = None) -> bool:
-        """Whether a reader that asks now has reached the end of the stream.
+        """The end, 1: whether a reader that asks now has reached the end of the stream.
 
         A chunk that was handed out ahead and not begun is as good as queued: it may come back. A reader in the manager
         may still get what running workers put into a queue that has no feeder.
@@ -251,7 +257,7 @@ class Exchange:
         return own, 0
 
     def all_drained(self) -> bool:
-        """Whether plain workers have reached the end: no chunk is left anywhere, and none will come."""
+        """The end, 1: whether plain workers have reached it: no chunk is left anywhere, and none will come."""
         fed = [queue for queue in self.table if queue.feeders_seen]
         return all(self._no_more_chunks(queue) for queue in fed) and (bool(fed) or self.stopping)
 

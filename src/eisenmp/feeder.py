@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
 from eisenmp.payload import Payload, are_constant, dumps, dumps_plain, has_large, nbytes
-from eisenmp.sources import Source
+from eisenmp.sources import Slices, Source
 
 __all__ = ["Cut", "Feeder", "Sink"]
 
@@ -106,6 +106,7 @@ class Feeder:
         self._pieces: list[bytes] = []  # chunks of a batch, pickled one by one
         self._piece_items = 0
         self._trouble: BaseException | None = None
+        self._thread: threading.Thread | None = None
         self._sink: Sink
         self._gone = 0  # items that hurry() has shipped
         self._shipping = threading.Lock()  # what was read first is shipped first
@@ -121,7 +122,13 @@ class Feeder:
             auto: `rows` is only the beginning.
         """
         self.rows, self._exact, self.auto = rows, exact, auto
-        threading.Thread(target=self._run, args=(sink,), name=f"eisenmp-feeder-{name}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(sink,), name=f"eisenmp-feeder-{name}", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for its thread to end, `timeout` seconds at most."""
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join(timeout)
 
     @property
     def ripe(self) -> bool:
@@ -159,6 +166,9 @@ class Feeder:
         finally:
             self.done = True
             sink.feeder_done(self, error)
+            # Let go of the iterable, as a loop that is left does: where nobody else holds a generator, its `finally`
+            # clauses run here and now.
+            self._source = Slices(())
 
     def _feed(self) -> BaseException | None:
         """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""

@@ -2,6 +2,8 @@
 
 Sending is a system call: done under the lock it would hold everybody else up, and each send would be a message of its
 own. So whoever holds the lock only notes what is to go out, and `after` is called once the lock is free.
+
+There is no state beside the lock itself: a Ctrl-C may hit the user's thread between any two lines of this file.
 """
 
 from __future__ import annotations
@@ -17,32 +19,33 @@ class Guard:
     """A re-entrant lock for ``with`` and for ``threading.Condition``, with something to do after it."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._depth = 0  # only changed by the holder
+        self._lock: Any = threading.RLock()
         self.after: Callable[[], None] | None = None
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock."""
-        got = self._lock.acquire(blocking, timeout)
-        if got:
-            self._depth += 1
-        return got
+        return bool(self._lock.acquire(blocking, timeout))
 
     def release(self) -> None:
         """Give the lock back; the last of nested holds sends what was noted."""
-        self._depth -= 1
-        last = not self._depth
         self._lock.release()
-        if last and self.after is not None:
+        if self.after is not None and not self._lock._is_owned():
             self.after()
 
+    def unstick(self) -> None:
+        """After a Ctrl-C in this thread, where it cannot hold the lock: it may have hit before the lock was given back.
+
+        A ``with`` statement is not safe from that when its context manager is written in Python.
+        """
+        while self._lock._is_owned():
+            self._lock.release()
+
     def __enter__(self) -> bool:
-        self._lock.acquire()
-        self._depth += 1
-        return True
+        return bool(self._lock.acquire())
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        if self._lock._is_owned():  # else a Ctrl-C has hit while a condition gave it back to wait
+            self.release()
 
     def condition(self) -> threading.Condition:
         """A condition on this lock."""
@@ -51,16 +54,13 @@ class Guard:
     # What a Condition asks of its lock, so that waiting gives it back whole and sends as well.
 
     def _release_save(self) -> Any:
-        depth, self._depth = self._depth, 0
-        saved = self._lock._release_save()  # type: ignore[attr-defined]
+        saved = self._lock._release_save()
         if self.after is not None:
             self.after()
-        return depth, saved
+        return saved
 
     def _acquire_restore(self, state: Any) -> None:
-        depth, saved = state
-        self._lock._acquire_restore(saved)  # type: ignore[attr-defined]
-        self._depth = depth
+        self._lock._acquire_restore(state)
 
     def _is_owned(self) -> bool:
-        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]
+        return bool(self._lock._is_owned())

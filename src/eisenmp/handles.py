@@ -63,8 +63,13 @@ class ManagerQueue:
             cond = exchange.lock.condition()
             putter = Putter(None, message, lambda: self._settle(putter, cond))
             exchange.put(self._queue, putter)
-            if not cond.wait_for(lambda: not putter.live, timeout if block else 0):
-                exchange.withdraw(self._queue, putter)
+            try:
+                cond.wait_for(lambda: not putter.live, timeout if block else 0)
+            finally:  # a Ctrl-C too: what was not accepted will not be put
+                refused = putter.live
+                if refused:
+                    exchange.withdraw(self._queue, putter)
+            if refused:
                 raise std_queue.Full
 
     @staticmethod
@@ -81,6 +86,9 @@ class ManagerQueue:
 
         A chunk that the manager takes is answered at once, without a result.
 
+        A thread that reads ``results.outcomes()`` too must not wait here for what depends on outcomes it has not read:
+        they hold the feeders back when the window is full. Read them in another thread, or ``close`` that reader first.
+
         Raises:
             queue.Empty: nothing came within `timeout` seconds, or at once with ``block=False``.
         """
@@ -96,7 +104,13 @@ class ManagerQueue:
 
             getter = Getter(None, deliver)
             exchange.get(self._queue, getter)
-            if not cond.wait_for(lambda: bool(got), timeout if block else 0):
+            try:
+                cond.wait_for(lambda: bool(got), timeout if block else 0)
+            except BaseException:  # Ctrl-C: nothing must be handed to somebody who does not wait any more
+                exchange.withdraw(self._queue, getter)
+                exchange.give_again(self._queue, got)
+                raise
+            if not got:
                 exchange.withdraw(self._queue, getter)
                 raise std_queue.Empty
             entry = got[0]

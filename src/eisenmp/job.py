@@ -67,6 +67,7 @@ class Job:
         self.on_batch: Callable[[], None] = lambda: None  # a feeder begins to read a batch
         self.assist: Callable[[], None] = lambda: None  # a feeder takes a turn at the dispatcher's loop
         self.rests: Callable[[], None] = lambda: None  # the feeder that took turns waits now
+        self.on_ended: Callable[[], None] = lambda: None  # no process is left
         self.single = False  # a short form: one feeder, tickets and nothing else
         self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
         self.killed = False
@@ -160,6 +161,18 @@ class Job:
         self.crew.kill_all()  # first: who waits must not go on with the end of its stream
         self.stop()
         self.engine.wake()
+
+    def close(self) -> None:
+        """The end, 6: no process is left, or none was ever started. Everybody who waits for anything is told."""
+        with self.lock:
+            self.exchange.close()
+            self.release_feeders()
+            if not self.results.over:
+                self.results.end(self.error)
+            self.engine.close()
+        self.on_ended()  # first: who comes back from `wait` with a Ctrl-C sets the hook of leave.py anew
+        self.over.set()
+        self.ended.set()
 
     def release_feeders(self) -> None:
         """Let feeders that wait for room see that the job is over."""

@@ -210,11 +210,6 @@ class Ledger:
                 return chunk
         return None
 
-    def held_in(self, worker: int, queue: int, row: range) -> list[int]:
-        """Which tickets of a row the worker holds."""
-        held = [chunk for (number, _), chunk in self.held.get(worker, {}).items() if number == queue]
-        return [n for chunk in held for n in range(max(row.start, chunk.serial), min(row.stop, chunk.end))]
-
     def begin(self, worker: int, queue: int, serial: int, now: float, tickets: int = 1) -> None:
         """The worker gets to what was handed out ahead to it, or tells which ticket of a batch it is at."""
         chunk = self._part(worker, queue, serial, tickets)

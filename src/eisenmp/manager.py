@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
@@ -22,7 +21,7 @@ from eisenmp.functions import Function
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
 from eisenmp.job import Job
-from eisenmp.leave import shorten_traceback, watch_exit
+from eisenmp.leave import forget, shorten_traceback, watch_exit
 from eisenmp.ledger import Ledger
 from eisenmp.listen import Snapshot
 from eisenmp.payload import dumps
@@ -35,6 +34,9 @@ from eisenmp.utils.eisenmp_utils import Result
 from eisenmp.wire import Kind, encode
 
 __all__ = ["Mp", "Queues"]
+
+_PATIENCE: Final = 2.0  # seconds that processes get to be gone after a Ctrl-C, before the user's thread goes on
+_LAST_WORDS: Final = 0.1  # seconds that feeders get to leave their generators, when all else has ended
 
 Wanted = tuple[str | None, str, int]  # category, name, maxsize
 
@@ -84,6 +86,7 @@ class Mp:
         self._owned = True  # the interpreter waits for the job
         self._display: LineDisplay | None = None
         self._early_results = Results(self._exchange, on_read=lambda _: None)
+        self._early_results.on_interrupt = self.cut_off
         self.queues = Queues()
         self.q_name_id_lst: list[tuple[str, int, ManagerQueue]] = []  # the default input queue first
         self.queue_cust_dict_std: dict[str, ManagerQueue] = {}
@@ -179,14 +182,32 @@ class Mp:
         self._equipment.prepare(known, modules, more if function is None else custom, self._exchange.table, function)
         self._display = LineDisplay(progress=known.INFO_ENABLE)
         job = self._make_job(known, self._display)
-        job.single = function is not None
+        try:
+            self._set_going(job, self._display, single=function is not None)
+        except BaseException as error:  # Ctrl-C, say: nobody must wait for a job that is half begun
+            self._give_up(job, error)
+            raise
+
+    def _set_going(self, job: Job, display: LineDisplay, *, single: bool) -> None:
+        job.single = single
+        job.on_ended = lambda: forget(self)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
         watch_exit(self)
         self._dispatcher.start()
-        self._display.start(self.snapshot)
+        display.start(self.snapshot)
         for feeder in self._pending:
             self._run_feeder(feeder)
+
+    def _give_up(self, job: Job, error: BaseException) -> None:
+        """The start has failed, wherever it was: the job is over, and no process is left."""
+        job.lock.unstick()
+        with job.lock:
+            job.spoil(error)
+        if self._dispatcher is None or self._dispatcher.cancel():
+            job.close()
+        else:
+            self.cut_off(error)
 
     def _make_job(self, settings: Settings, display: LineDisplay) -> Job:
         with self._lock:
@@ -259,13 +280,19 @@ class Mp:
         job = self._started()
         job.feeders.append(feeder)
         settings = job.settings
-        feeder.start(
-            Intake(job),
-            job.table[feeder.queue].name,
-            rows=settings.rows,
-            exact=settings.NUM_ROWS is not None,
-            auto=settings.NUM_ROWS == "auto",
-        )
+        intake = Intake(job)
+        try:
+            feeder.start(
+                intake,
+                job.table[feeder.queue].name,
+                rows=settings.rows,
+                exact=settings.NUM_ROWS is not None,
+                auto=settings.NUM_ROWS == "auto",
+            )
+        except Exception:  # the system gives no thread: nobody must wait for what it would have fed
+            feeder.done = True
+            intake.feeder_done(feeder, None)
+            raise
 
     def _target(self, queue: Any) -> ManagerQueue:
         if queue is None:
@@ -322,7 +349,8 @@ class Mp:
     def wait(self, timeout: float | None = None) -> Results:
         """Wait until the job is over and return its results, or raise what stopped it.
 
-        Ctrl-C here kills the job; results so far are kept.
+        Ctrl-C here kills the job, and so does a signal handler that leaves the program (raises SystemExit); results so
+        far are kept.
 
         Raises:
             TimeoutError: the job still runs after `timeout` seconds.
@@ -336,12 +364,8 @@ class Mp:
                 job.release_feeders()
             if not job.over.wait(timeout):
                 raise TimeoutError(f"the job still runs after {timeout:g} s: {self.results.summary()}")
-        except KeyboardInterrupt as interrupt:
-            self._retrieved = True
-            with contextlib.suppress(KeyboardInterrupt):  # a second one: no more waiting for the end of it
-                self.kill()
-                job.ended.wait(2.0)
-            shorten_traceback(interrupt, f"eisenmp: the job was ended; {self.results.summary()}")
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self.cut_off(stop)
             raise
         self._retrieved = True
         if job.error is not None:
@@ -351,8 +375,12 @@ class Mp:
         return self.results
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until every process is gone as well. False: not within `timeout` seconds."""
-        return self._started().ended.wait(timeout)
+        """Wait until every process is gone as well. False: not within `timeout` seconds. Ctrl-C: see :meth:`wait`."""
+        try:
+            return self._started().ended.wait(timeout)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self.cut_off(stop)
+            raise
 
     def stop(self) -> None:
         """End the feeding; what is leased is finished, what is only queued is left unread."""
@@ -366,6 +394,29 @@ class Mp:
             if not job.ended.is_set():
                 job.kill()
 
+    def cut_off(self, error: BaseException) -> None:
+        """What ends the program has hit a thread of the user's: kill the job, and see its processes gone.
+
+        Called where this thread does not hold the job's lock. A second Ctrl-C: no more waiting for the end of it.
+        """
+        job = self._job
+        if job is None or job.ended.is_set():
+            return
+        self._retrieved = True
+        for patience in (_PATIENCE, 0.0):
+            try:
+                job.lock.unstick()
+                self.kill()
+                job.ended.wait(patience)
+                break
+            except KeyboardInterrupt:
+                continue
+        if isinstance(error, KeyboardInterrupt):
+            shorten_traceback(error, self._last_words())
+
+    def _last_words(self) -> str:
+        return f"eisenmp: the job was ended; {self.results.summary()}"
+
     def disown(self) -> None:
         """The interpreter shall not wait for the job at its end, but end it. Who reads is told of errors, or nobody."""
         self._owned = False
@@ -373,13 +424,14 @@ class Mp:
     def __enter__(self) -> Mp:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, *_: object) -> None:
         if self._job is None:
             return
-        if kind is not None:
+        if value is not None:
             self._retrieved = True  # the block's own exception is what the user sees
-            self.kill()
+            self.cut_off(value)
             self.join()
+            self._see_feeders_off(self._job)
             return
         try:
             self.wait()
@@ -390,6 +442,7 @@ class Mp:
             raise
         finally:
             self.join()
+            self._see_feeders_off(self._job)
 
     @property
     def results(self) -> Results:
@@ -429,6 +482,13 @@ class Mp:
             Result.result_dict = self.results.as_dict()
         print_results(self.results, settings)
 
+    @staticmethod
+    def _see_feeders_off(job: Job) -> None:
+        """Feeders that wait for room leave their generators now; one whose generator blocks keeps nobody waiting."""
+        end = time.monotonic() + _LAST_WORDS
+        for feeder in job.feeders:
+            feeder.join(max(0.0, end - time.monotonic()))
+
     def _leave(self, *, interrupted: bool) -> None:
         """The interpreter ends: wait for workers that still run, as for threads; Ctrl-C ends them."""
         job = self._started()
@@ -436,9 +496,10 @@ class Mp:
             if interrupted or not (self._owned or self.results.over):
                 self.kill()
             job.ended.wait()
-        except KeyboardInterrupt:
-            self.kill()
-            job.ended.wait(2.0)
+            self._see_feeders_off(job)
+        except KeyboardInterrupt as interrupt:
+            self.cut_off(interrupt)
+            print(f"KeyboardInterrupt\n{self._last_words()}", file=sys.stderr)
         if job.error is not None and self._owned and not self._retrieved:
             print(f"eisenmp: the job failed: {type(job.error).__name__}: {job.error}", file=sys.stderr)
 

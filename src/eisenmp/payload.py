@@ -229,7 +229,7 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
         whole = dumps(error)
         if type(loads(whole)) is type(error):
             return dumps((_name(error), _say(error), text, [bytes(p) for p in whole]))
-    except Exception:
+    except BaseException:
         pass  # whatever went wrong, the text below tells the user the same
     return dumps((_name(error), _say(error), text, None))
 
@@ -256,7 +256,7 @@ def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
             if isinstance(made, BaseException):
                 made.__cause__ = cause
                 return made
-        except (Exception, SystemExit):
+        except (Exception, SystemExit, GeneratorExit):  # a Ctrl-C is the user's
             pass  # a class whose module the manager does not have, say, or one that refuses attributes
     error = RemoteError(name, message)
     error.__cause__ = cause

@@ -11,7 +11,6 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
 from eisenmp.functions import check_function
-from eisenmp.leave import shorten_traceback
 from eisenmp.manager import Mp
 from eisenmp.results import Form, Outcome, Record
 from eisenmp.settings import Settings, check
@@ -94,8 +93,8 @@ class _Course(Generic[R]):
             self._abandon()
             raise
         except KeyboardInterrupt as interrupt:
+            self.emp.cut_off(interrupt)
             self.close()
-            shorten_traceback(interrupt, f"eisenmp: the job was ended; {self.emp.results.summary()}")
             raise
         except BaseException:
             self.close()
@@ -203,6 +202,8 @@ class Imap(Iterator[R], Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(value, KeyboardInterrupt):  # in the body of the block
+            self._course.emp.cut_off(value)
         self.close()
 
 

@@ -16,6 +16,7 @@ from eisenmp.parts import PartDesk, part_payload
 from eisenmp.payload import Payload, loads, loads_error, read_error
 from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
+from eisenmp.supervisor import Phase
 from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PART, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 
 __all__ = ["TicketDesk"]
@@ -84,8 +85,8 @@ class TicketDesk:
     def _allowance(self, worker: Worker, queue: NamedQueue) -> int:
         """Chunks of the queue that the worker may have in hand."""
         history = worker.histories.get(queue.number)
-        if history is None:
-            return 1
+        if history is None or self._job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED:
+            return 1  # threads that outlive their entry function may end with the job, at any time: one by one
         first = queue.entries[0] if queue.entries else None
         size = first.nbytes // first.tickets if isinstance(first, Chunk) else 0
         queued = self._job.ledger.track(queue.number).counts[State.QUEUED]  # to count the entries takes too long here
@@ -124,7 +125,10 @@ class TicketDesk:
         ripe = [feeder for feeder in self._late_feeders() if feeder.ripe]
         for feeder in ripe:
             # a thread, for pickling runs code of the user's
-            threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
+            try:
+                threading.Thread(target=feeder.hurry, name="eisenmp-hurry", daemon=True).start()
+            except RuntimeError:  # there is none; from Python 3.12 on also when the main thread has ended
+                break
         self._look_soon(_HURRY_AFTER if ripe else min(2 * wait, _HURRY_MOST))
 
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
@@ -233,13 +237,13 @@ class TicketDesk:
             worker.number, queue, record.serial, worker.slot, seconds, record.tickets, failed=bool(record.item_errors)
         )
         if chunk is None:
-            # perhaps part of it was taken back meanwhile: each ticket by itself, of those that the worker holds
-            row = range(record.serial, record.serial + record.tickets)
-            mine = job.ledger.held_in(worker.number, queue, row) if record.tickets > 1 else []
-            if mine:
+            # perhaps part of it was taken back meanwhile: each ticket by itself
+            if record.tickets > 1:
                 record.check()
-            parts = record.apart(mine)
-            return sum([self.settle(worker, part, seconds / record.tickets) for part in parts])
+                return sum([self.settle(worker, part, seconds / record.tickets) for part in record.apart()])
+            if record.value is not None:  # or it was booked as done when all entry functions had returned
+                job.results.late_value(queue, record.serial, worker.slot, record.value)
+            return 0
         if worker.results:
             self._held_results(worker, record)
         job.results.record(record)
@@ -264,10 +268,13 @@ class TicketDesk:
             if first is not None:
                 record.put(serial, first)
 
-    def withdraw(self, worker: Worker) -> None:
-        """The worker has left in good order: what it had begun and still holds is answered, without a result."""
+    def withdraw(self, worker: Worker, *, alive: bool = False) -> None:
+        """The worker has left in good order: what it had begun and still holds is answered, without a result.
+
+        `alive`: its threads go on. Of a batch, all but one ticket come back in a moment; only then is it known which.
+        """
         for chunk in list(self._job.ledger.held.get(worker.number, {}).values()):
-            if chunk.begun:
+            if chunk.begun and not (alive and chunk.tickets > 1):
                 self.settle(worker, Record(chunk.queue, chunk.serial, tickets=chunk.tickets), 0.0)
 
     def _ended(self, worker: Worker, queue: int, tickets: int = 1) -> None:

@@ -1,6 +1,7 @@
 """All the ways a job ends: by itself, by stop_job, stop, kill, by leaving the block; and its processes."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -423,3 +424,156 @@ def test_a_generator_that_never_comes_back_holds_nobody_up(lab: Lab) -> None:
         _gone(emp, lab)
     finally:
         hold.set()
+
+
+# ---- generators and what they hold
+
+
+def _rows(closed: threading.Event, begun: threading.Event) -> Iterator[int]:
+    try:
+        for item in count():
+            if item == 5:
+                begun.set()
+            yield item
+    finally:
+        closed.set()
+
+
+@pytest.mark.parametrize('how', ['stop', 'kill', 'block', 'fails'])
+def test_a_generator_that_only_its_feeder_has_is_closed(lab: Lab, how: str) -> None:
+    """As by a loop that is left: its `finally` clauses run, in the feeder's thread."""
+    closed, begun = threading.Event(), threading.Event()
+    emp = lab.mp()
+    worker = 'def entry(rows): return rows[0] if rows[0] < 20 else 1 / 0\n'
+    lab.start(emp, worker, NUM_ROWS=1, WORKER_CALL='chunk')
+    emp.feed(_rows(closed, begun))
+    if how == 'fails':
+        with pytest.raises(ZeroDivisionError):
+            emp.wait(ALARM)
+    else:
+        assert begun.wait(ALARM)
+    if how == 'block':
+        with pytest.raises(RuntimeError, match='mine'), emp:
+            raise RuntimeError('mine')
+        assert closed.is_set(), 'before the block is left'
+    elif how != 'fails':
+        getattr(emp, how)()
+    assert closed.wait(ALARM)
+    _gone(emp, lab)
+
+
+def test_a_generator_that_somebody_else_has_goes_on(lab: Lab) -> None:
+    """What the job did not take is still there."""
+    closed, begun = threading.Event(), threading.Event()
+    items = _rows(closed, begun)
+    emp = lab.mp()
+    lab.start(emp, 'def entry(rows): return rows[0]\n', NUM_ROWS=1, WORKER_CALL='chunk')
+    emp.feed(items)
+    assert begun.wait(ALARM)
+    emp.stop()
+    results = emp.wait(ALARM)['mp_input_q']
+    for feeder in emp.snapshot().feeders:
+        wait_until(lambda: emp.snapshot().feeders[0].finished)
+        assert feeder.made >= len(results.done)
+    assert next(items) == emp.snapshot().feeders[0].made
+    assert not closed.is_set()
+    items.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize('kind', [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_a_generator_raises_what_no_exception_is(lab: Lab, kind: type[BaseException]) -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise kind('mine')
+
+    emp = lab.mp()
+    lab.start(emp, 'def entry(rows): return rows[0]\n', NUM_ROWS=1, WORKER_CALL='chunk', RESULTS_STORE=True)
+    emp.feed(items())
+    with pytest.raises(kind, match='mine'):
+        emp.wait(ALARM)
+    assert emp.results['mp_input_q'].values() == [0, 1, 2], 'what was made is finished'
+    _gone(emp, lab)
+
+
+# ---- what a worker leaves behind
+
+
+@pytest.mark.parametrize('how', ['itself', 'kill', 'death'])
+def test_a_grandchild_is_left_behind(process_lab: Lab, how: str) -> None:
+    """It has all that its parent had open, the channel too: neither the job's end nor a death is hidden by that."""
+    worker = """
+        import os, subprocess, sys, time
+
+        def entry(rows, toolbox):
+            if rows[0] < 2:
+                for fd in os.listdir('/proc/self/fd'):
+                    try:
+                        os.set_inheritable(int(fd), True)
+                    except OSError:
+                        pass  # the one of this listing
+                child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], close_fds=False)
+                child.returncode = 0  # no warning that it lives on
+                toolbox.left.put((os.getpid(), child.pid))
+            if rows[0] < 2:
+                toolbox.gate.get()
+    """
+    emp = process_lab.mp()
+    left, gate = emp.add_queue('left'), emp.add_queue('gate')
+    process_lab.start(emp, worker, NUM_PROCS=1, NUM_ROWS=1, WORKER_CALL='chunk', CRASH_RETRIES=2)
+    emp.feed(range(1))
+    pid, child = left.get(timeout=ALARM)
+    children = [child]
+    try:
+        if how == 'kill':
+            emp.kill()
+        elif how == 'death':
+            os.kill(pid, signal.SIGKILL)
+            pid, child = left.get(timeout=ALARM)
+            children.append(child)
+        gate.put('go')
+        assert emp.join(ALARM)
+        assert emp.results['mp_input_q'].complete == (how != 'kill')
+        assert all(map(psutil.pid_exists, children))
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+
+
+# ---- threads that outlive their entry function, in the middle of a batch
+
+
+def test_the_end_finds_a_thread_in_the_middle_of_a_batch(process_lab: Lab) -> None:
+    """What it is at is booked as done, and its result still counts; what it had not begun is nobody's."""
+    worker = """
+        import threading
+
+        def work(toolbox):
+            while toolbox.STOP_MSG not in (chunk := toolbox.mp_input_q.get()):
+                if chunk[1] == 2000:
+                    toolbox.said.put('at it')
+                    toolbox.gate.get()
+                toolbox.mp_output_q.put([toolbox.OUTPUT_HEADER + chunk[0], chunk[1]])
+
+        def entry(toolbox):
+            if toolbox.START_SEQUENCE_NUM == 0:
+                threading.Thread(target=work, args=(toolbox,)).start()
+            else:
+                toolbox.hold.get()
+            return False
+    """
+    emp = process_lab.mp()
+    said, gate, hold = emp.add_queue('said'), emp.add_queue('gate'), emp.add_queue('hold')
+    process_lab.start(emp, worker, NUM_PROCS=2, NUM_ROWS=1, RESULTS_STORE=True, BUFFER_CHUNKS=500)
+    emp.feed(range(4000))
+    assert said.get(timeout=ALARM)
+    hold.put('go')
+    results = emp.wait(ALARM)['mp_input_q']
+    assert 2000 in results.done
+    assert results[2000].value is None, 'no result so far'
+    assert results.unread == list(range(2001, len(results))), 'no further chunk starts'
+    gate.put('go')
+    assert emp.join(ALARM)
+    assert [outcome.value for outcome in results[:2001]] == list(range(2001)), (
+        'nothing is lost, and a late result counts'
+    )
+    assert results.done == list(range(2001))

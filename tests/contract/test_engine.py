@@ -54,6 +54,7 @@ class Bench:
 
     def start(self, worker: int, **changes: Any) -> None:
         common = {
+            'manager': os.getpid(),
             'sys_path': list(sys.path),
             'argv': [''],
             'modules': [(self.path, 'entry')],

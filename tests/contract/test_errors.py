@@ -356,6 +356,55 @@ def work(item, toolbox):
     assert [outcome.ticket for outcome in emp.results.outcomes()] == [0, 1, 2]
 
 
+LEAVES = """
+class Leaves:
+    'Wants to end whoever pickles it.'
+
+    def __reduce__(self):
+        raise {kind}('while it is pickled')
+
+class Later:
+    'Wants to end whoever unpickles it.'
+
+    def __reduce__(self):
+        return eval, ("exec('raise {kind}(9)')",)
+
+class LaterError(Later, Exception):
+    pass
+
+def work(item, toolbox):
+    if item == 'error':
+        raise LaterError()
+    return {{'now': Leaves, 'later': Later}}.get(item, int)()
+"""
+
+
+@pytest.mark.parametrize('kind', ['SystemExit', 'KeyboardInterrupt', 'GeneratorExit'])
+def test_a_result_wants_to_end_the_process(lab: Lab, call: str, kind: str) -> None:
+    """Pickling runs code of the user's: what it raises fails the ticket, and neither the worker nor the manager."""
+    items = [0, 'now', 0, 'error', 0]
+    emp = _job(lab, call, LEAVES.format(kind=kind), items, ON_ERROR='skip', CRASH_RETRIES=0)
+    results = emp.wait(ALARM)['mp_input_q']
+    assert (results.done, results.failed) == ([0, 2, 4], [1, 3])
+    assert kind in repr(results[1].error)
+    assert emp.snapshot().workers[0].restarts == 0
+
+
+@pytest.mark.parametrize('kind', ['SystemExit', 'GeneratorExit'])
+def test_an_item_wants_to_end_the_process(lab: Lab, call: str, kind: str) -> None:
+    emp = _job(lab, call, IDENTITY, [0, things.Later(kind), 1], ON_ERROR='skip', CRASH_RETRIES=0)
+    results = emp.wait(ALARM)['mp_input_q']
+    assert (results.done, results.failed) == ([0, 2], [1])
+    assert kind in str(results[1].error)
+    assert emp.snapshot().workers[0].restarts == 0
+
+
+def test_an_exception_wants_to_end_the_manager(lab: Lab, call: str) -> None:
+    emp = _job(lab, call, LEAVES.format(kind='SystemExit'), ['error'])
+    with pytest.raises(eisenmp.RemoteError, match='LaterError'):
+        emp.wait(ALARM)
+
+
 def test_a_message_that_does_not_travel_is_the_putters_own_error(lab: Lab) -> None:
     worker = """
         import threading

@@ -44,3 +44,13 @@ class Unpicklable:
 
     def __reduce__(self) -> Any:
         raise TypeError('this one stays at home')
+
+
+class Later:
+    """Wants to end whoever unpickles it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __reduce__(self) -> Any:
+        return eval, (f"exec('raise {self.kind}(9)')",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -70,3 +71,66 @@ def test_it_keeps_others_out() -> None:
     assert got == [False]
     assert guard.acquire(blocking=False)
     guard.release()
+
+
+def test_after_a_ctrl_c_it_is_free() -> None:
+    """It may hit anywhere, between taking the lock and being inside the block, say."""
+    guard, calls = guard_that_tells()
+    guard._lock.acquire()
+    guard._lock.acquire()
+    guard.unstick()
+    guard.unstick()
+    assert not guard._is_owned()
+    with guard:
+        pass
+    assert calls == [False]
+
+
+def test_who_does_not_hold_it_frees_nobody_else() -> None:
+    guard, _ = guard_that_tells()
+    with guard:
+        thread = threading.Thread(target=guard.unstick)
+        thread.start()
+        thread.join()
+        assert guard._is_owned()
+
+
+def test_interrupts_at_any_moment() -> None:
+    """Signals in a row, wherever they hit: afterwards the lock works as before."""
+    guard, calls = guard_that_tells()
+    cond = guard.condition()
+
+    class HitError(BaseException):
+        pass
+
+    def hit(*_: object) -> None:
+        raise HitError
+
+    hits = 0
+    before = signal.signal(signal.SIGALRM, hit)
+    try:
+        while hits < 200:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + hits % 10 * 0.00003)
+                while True:
+                    with guard, cond:
+                        cond.wait(0)
+            except HitError:
+                hits += 1
+                guard.unstick()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    calls.clear()
+    test_it_keeps_others_out()
+    with guard:
+        pass
+    assert calls == [False]
+    done = threading.Event()
+
+    def other() -> None:
+        with guard:
+            done.set()
+
+    threading.Thread(target=other).start()
+    assert done.wait(5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import queue
+import threading
 from fractions import Fraction
 from typing import Any
 
@@ -77,6 +78,46 @@ def test_looking_in_vain_leaves_nothing_behind() -> None:
             q.put_nowait(n)
     assert (len(row.getters), len(row.putters)) == (0, 0)
     assert q.get() == 'in'
+    assert q.empty()
+
+
+@pytest.mark.parametrize('item', ['message', 'chunk', 'nothing'])
+def test_a_ctrl_c_while_it_waits_loses_nothing(monkeypatch: pytest.MonkeyPatch, item: str) -> None:
+    """It hits when the entry has just been handed over, or before there is one."""
+    q, exchange = handle()
+    if item == 'message':
+        q.put('first')
+        q.put('second')
+    elif item == 'chunk':
+        add_chunk(exchange, exchange.table[q.number], 2)
+        add_chunk(exchange, exchange.table[q.number], 3)
+
+    def hit(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Condition, 'wait_for', hit)
+        with pytest.raises(KeyboardInterrupt):
+            q.get()
+    q.put('late')
+    left = [q.get(timeout=0) for _ in range(q.qsize())]
+    rows = [entry[1:] if isinstance(entry, list) else entry for entry in left]
+    first: dict[str, list[Any]] = {'message': ['first', 'second'], 'chunk': [[0, 1], [0, 1, 2]]}
+    assert rows == [*first.get(item, []), 'late']
+
+
+def test_a_ctrl_c_while_there_is_no_room_puts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, _ = handle(1)
+    q.put('first')
+
+    def hit(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Condition, 'wait_for', hit)
+        with pytest.raises(KeyboardInterrupt):
+            q.put('second')
+    assert q.get() == 'first'
     assert q.empty()
 
 

@@ -42,6 +42,7 @@ class Results(Mapping[str, "QueueResults"]):
         self.ledger = exchange.ledger
         self.store = False
         self.on_read = on_read
+        self.on_interrupt: Callable[[BaseException], None] = lambda _: None
         exchange.on_manager_read = lambda queue, serial: self.record(Record(queue, serial))
         self._keep = 0
         self.records: dict[int, dict[int, Record]] = {}  # with RESULTS_STORE: all; else failures only
@@ -102,6 +103,8 @@ class Results(Mapping[str, "QueueResults"]):
         """Iterate over all outcomes as they come, while the job runs and after it.
 
         The reader counts against the window from this call on: outcomes that it has not taken hold the feeders back.
+        So a thread that reads here must not wait for the job in another way, in the ``get`` of a queue, say, for longer
+        than the window lasts; ``wait`` alone sees to that by itself. Read in a thread of its own, or ``close`` first.
 
         Args:
             ordered: True: in ticket order within each queue, instead of in the order they come. A number: the same, but

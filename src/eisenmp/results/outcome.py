@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -167,10 +167,9 @@ class Record:
         if count != self.tickets:
             raise ProtocolError(f"a list of results of {count} tickets, not {self.tickets}")
 
-    def apart(self, serials: Iterable[int] | None = None) -> list[Record]:
-        """Each of its tickets, or each of these, as a record of its own."""
-        row = range(self.serial, self.serial + self.tickets) if serials is None else serials
-        return [self.rest(self.serial + self.tickets - at).front() for at in row]
+    def apart(self) -> list[Record]:
+        """Each of its tickets as a record of its own."""
+        return [self.rest(self.tickets - at).front() for at in range(self.tickets)]
 
     def front(self) -> Record:
         """Its first ticket."""

@@ -19,6 +19,7 @@ class Source(Protocol):
     over: bool
     error: BaseException | None
     on_read: Callable[[int], None]
+    on_interrupt: Callable[[BaseException], None]
 
     def outcomes_of(self, record: Record) -> list[Outcome]: ...
     def detach(self, stream: Stream) -> None: ...
@@ -133,7 +134,12 @@ class OutcomeReader(Iterator[Outcome]):
                 return self._stream.ready.popleft()
             except IndexError:
                 pass  # an exception while it waits (Ctrl-C, say) has nothing to do with this one
-            self._wait()
+            try:
+                self._wait()
+            except (KeyboardInterrupt, SystemExit) as stop:
+                if stop is not self._results.error:  # but hit this thread while it waited: the job ends
+                    self._results.on_interrupt(stop)
+                raise
 
     def took(self, record: Record) -> None:
         """All of a record is read: the feeders may go on."""

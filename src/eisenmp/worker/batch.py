@@ -157,7 +157,7 @@ class Run:
             return
         try:
             rows = _as_rows(batch.items(at))
-        except Exception as error:
+        except BaseException as error:  # unpickling runs code of theirs
             raise items_error(error) from error
         self._begins(rows)
         if not self._per_item:
@@ -268,7 +268,9 @@ class Run:
         """First hit: the ticket is done, no other one is begun."""
         try:
             self._stop_job(stop.value)
-        except Exception as error:  # an answer that cannot be pickled
+        except Disconnected:
+            raise
+        except BaseException as error:  # an answer that cannot be pickled
             self._out.append(self._failed(at, error))
         else:
             serial = self._frame.serial + at
@@ -339,15 +341,10 @@ class Run:
 
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
-<<<<<<< HEAD
             payload, errors = ((result,), []) if self._apart else self._pickle(result)
-        except Exception as error:
-=======
-            payload: Payload = (result,) if self._apart else self._pickle(result)
         except Disconnected:
             raise
         except BaseException as error:  # pickling runs code of the user's, which may leave like his function
->>>>>>> faults
             return self._failed(at, error)
         return self._answer(at, payload, errors, seconds)
 
@@ -372,7 +369,9 @@ class Run:
             if not self._errors:
                 return dumps(result), []
             return dumps(_without_errors(result)), _errors_in(result)
-        except Exception:
+        except Disconnected:
+            raise
+        except BaseException:
             sure = [_sure(item) for item in result]
             return dumps(_without_errors(sure)), _errors_in(sure)
 
@@ -441,7 +440,7 @@ def _sure(result: Any) -> Any:
         return result
     try:
         dumps(result)
-    except Exception as error:
+    except BaseException as error:
         return ItemError(dumps_error(error))
     return result
 

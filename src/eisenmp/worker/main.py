@@ -10,8 +10,8 @@
 
 SETUP is a pickled dict of plain data and comes in parts, SHARE messages between them (worker/kit.py)::
 
-    for all alike:    sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings, log_levels, attributes
-                      [(name, place)], among them the function of a short form (functions.py)
+    for all alike:    manager (its pid), sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings,
+                      log_levels, attributes [(name, place)], among them the function of a short form (functions.py)
     the last part:    slot, name, queues (rows of the queue table), tools (how many such messages follow)
 
 A fork of the template (worker/template.py) finds all but the last part done, the modules' imports included.
@@ -50,7 +50,10 @@ def from_command_line() -> None:
     else:
         sock = socket.socket(fileno=int(sys.argv[2]))
         sock.set_inheritable(False)  # a program that the worker starts has no part in it
-    run(sock)
+    try:
+        run(sock)
+    except Disconnected:
+        os._exit(1)  # before anything was begun
 
 
 def run_forked(sock: socket.socket) -> int:
@@ -59,6 +62,7 @@ def run_forked(sock: socket.socket) -> int:
     def work() -> None:
         _fill_streams()
         sys.stdin = open(os.devnull, encoding="utf-8")  # the manager's input is not ours to read
+        _forget_handlers()
         # What was the manager's dispatcher thread, a daemon, is the main thread here; threads inherit that from it.
         threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
         run(sock, own_files=False)
@@ -92,6 +96,8 @@ def _exit_code(work: Callable[[], None]) -> int:
         code = 0
     except SystemExit as leave:
         code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    except Disconnected:
+        pass  # nobody is there to be told
     except BaseException:
         sys.excepthook(*sys.exc_info())
     return code
@@ -103,7 +109,7 @@ def run(sock: socket.socket, *, own_files: bool = True) -> None:
     _read_setup(sock, kit)
     sys.path[:] = kit.setup["sys_path"]
     quiet_signals()
-    die_with(os.getppid())
+    die_with(kit.setup["manager"])
     sys.argv[:] = kit.setup["argv"]
     _work(sock, kit)
 
@@ -233,6 +239,14 @@ def quiet_signals() -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+def _forget_handlers() -> None:
+    """What the program does about signals is its own affair: in a copy of it they take their default actions again."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def die_with(parent: int) -> None:

@@ -71,7 +71,7 @@ class QueueProxy:
         """Lay out the tickets of a chunk; one that does not unpickle fails its own tickets and nothing else."""
         try:
             self._inbox.stock.open(Batch(frame))
-        except Exception as error:
+        except BaseException as error:
             wrong = items_error(error)
             serials = range(frame.serial, frame.serial + (frame.tickets or 1))
             self._inbox.channel.send(*[failed_message(wrong, frame.queue, serial) for serial in serials])
@@ -82,7 +82,7 @@ class QueueProxy:
         self._inbox.hold(batch.queue, serial, batch if batch.tickets > 1 else None)
         try:
             return [ticket_header(self.name, serial), *batch.items(at)]
-        except Exception as error:
+        except BaseException as error:
             self._inbox.let_go(self._number)
             self._inbox.channel.send(failed_message(items_error(error), batch.queue, serial))
             return None
