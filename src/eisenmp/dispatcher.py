@@ -189,7 +189,9 @@ class Dispatcher:
             now = self._job.clock()
             decision = crew.supervisor.down(slot, f"no process: {error}", now, needed=True, blamed=False)
             self._decide(decision, error)
+        now = self._job.clock()
         for slot in slots:
+            crew.hours[slot].start(now)
             self._watch_start(crew.supervisor.slots[slot].worker)
         self._launched.set()
 
@@ -234,7 +236,7 @@ class Dispatcher:
     def _announce_over(self) -> None:
         job = self._job
         with job.lock:
-            job.results.end(job.error)
+            job.end_results()
         try:
             self._on_over()
         except Exception as error:
@@ -249,7 +251,7 @@ class Dispatcher:
             job.exchange.close()
             job.release_feeders()
             if not job.results.over:
-                job.results.end(job.error)
+                job.end_results()
             job.engine.close()
         job.over.set()
         job.ended.set()
@@ -257,7 +259,9 @@ class Dispatcher:
     # ---- life and death
 
     def _up(self, worker: Worker, frame: Frame) -> None:
-        self._job.crew.supervisor.up(worker.slot, self._job.clock())
+        now = self._job.clock()
+        self._job.crew.supervisor.up(worker.slot, now)
+        self._job.crew.hours[worker.slot].up(now)
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
         """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
@@ -270,6 +274,7 @@ class Dispatcher:
     def _returned(self, worker: Worker, frame: Frame) -> None:
         if not worker.retiring:
             self._job.crew.supervisor.returned(worker.slot)
+        self._job.crew.hours[worker.slot].leave(self._job.clock())
         self._job.exchange.put_back(self._job.ledger.returned(worker.number))
         self.tickets.flush_closing(worker)
 
@@ -278,6 +283,7 @@ class Dispatcher:
         if worker.trouble:
             end = Exit(end.code, worker.trouble)
         self._forget_requests(worker)
+        job.crew.hours[worker.slot].leave(job.clock(), job.ledger.busy_since(worker.number))
         blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing

@@ -16,6 +16,7 @@ from eisenmp.engines import Engine
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
 from eisenmp.listen import Listener
+from eisenmp.measure import Durations
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Results
 from eisenmp.settings import Settings
@@ -78,6 +79,8 @@ class Job:
         self._windows: dict[int, Window] = {}
         self.paces: dict[int, History] = {}  # of each queue's chunks, all workers together
         self.item_paces: dict[int, History] = {}  # the same of its items
+        self.durations = Durations()  # of all items, for the report
+        self.settled: float | None = None  # when the last outcome was there
 
     def news(self, text: str) -> None:
         """Tell the listener, once the lock is free."""
@@ -131,7 +134,13 @@ class Job:
 
     def _announce_settled(self) -> None:
         with self.lock:
-            self.results.end(self.error)
+            self.end_results()
+
+    def end_results(self) -> None:
+        """No further outcome will come: readers are told."""
+        if self.settled is None:
+            self.settled = self.clock()
+        self.results.end(self.error)
 
     def spoil(self, error: BaseException) -> None:
         """The job goes on, but `wait` will raise this."""

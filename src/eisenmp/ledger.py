@@ -224,6 +224,10 @@ class Ledger:
         held = [chunk for (number, _), chunk in self.held.get(worker, {}).items() if number == queue]
         return sum([chunk.tickets for chunk in held]), any(chunk.begun for chunk in held)
 
+    def busy_since(self, worker: int) -> float | None:
+        """When the worker began the oldest of what it is at; None: it is at nothing."""
+        return min([chunk.since for chunk in self.held.get(worker, {}).values() if chunk.begun], default=None)
+
     def done(self, worker: int, queue: int, serial: int, slot: int, seconds: float, tickets: int = 1) -> Chunk | None:
         """The worker's answer to tickets in a row; None when it does not hold their lease (any more)."""
         chunk = self._release(worker, queue, serial, tickets)

@@ -14,6 +14,7 @@ from eisenmp.functions import check_function
 from eisenmp.leave import shorten_traceback
 from eisenmp.manager import Mp
 from eisenmp.payload import ItemError
+from eisenmp.report import Report
 from eisenmp.results import Form, Outcome, Record
 from eisenmp.settings import Settings, check
 
@@ -176,6 +177,10 @@ class Imap(Iterator[R], Generic[R]):
     def answer(self) -> Any:
         """The value of the :class:`eisenmp.StopJob` that the function raised; None without one."""
         return self._course.emp.results.answer
+
+    def report(self) -> Report:
+        """What the job has done with its time so far, or did in all, and what holds it up. ``print`` it."""
+        return self._course.emp.report()
 
     def stop(self) -> None:
         """Start no further chunk. What is running is finished, and its results still come."""

@@ -47,6 +47,7 @@ class Results(Mapping[str, "QueueResults"]):
         self._recent_tickets = 0
         self._dropped = 0
         self._streams: list[Stream] = []
+        self.newest: Stream | None = None  # the last one that came, still there or not
 
     def keep(self, *, all_values: bool, last: int) -> None:
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
@@ -128,6 +129,7 @@ class Results(Mapping[str, "QueueResults"]):
             for record in first:
                 stream.give(record)
             self._streams.append(stream)
+            self.newest = stream
             self._recent.clear()
             self._recent_tickets = 0
             return OutcomeReader(self, stream)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from eisenmp.measure import Meter
 from eisenmp.results.outcome import Outcome, Record
 
 __all__ = ["OutcomeReader", "Source", "Stream"]
@@ -38,6 +40,8 @@ class Stream:
         self.holds_back = True
         self.waiting = False  # the reader sleeps
         self.owner = threading.get_ident()
+        self.waits = Meter()  # of the reader, for the next outcome
+        self.began = self.last = time.monotonic()  # when the reader came, and when it took something last
         self.given: dict[int, int] = {}
         self.taken: dict[int, int] = {}
         self.given_bytes: dict[int, int] = {}
@@ -79,6 +83,7 @@ class Stream:
 
     def took(self, record: Record) -> None:
         """The reader is done with all of a record."""
+        self.last = time.monotonic()
         queue = record.queue
         self.taken[queue] = self.taken.get(queue, 0) + record.tickets
         self.taken_bytes[queue] = self.taken_bytes.get(queue, 0) + record.size
@@ -162,7 +167,11 @@ class OutcomeReader(Iterator[Outcome]):
                         raise results.error
                     raise StopIteration
                 stream.waiting = True
-                results.cond.wait()
+                stream.waits.begin()
+                try:
+                    results.cond.wait()
+                finally:
+                    stream.waits.end()
                 stream.waiting = False
 
     def close(self) -> None:
