@@ -3,7 +3,7 @@
 A map of this folder, along the way of the data::
 
     manager.py      Mp, the seed's API: wires the parts (equipment.py, intake.py, handles.py, leave.py help it)
-    short.py        imap and imap_chunks over the same parts
+    short.py        imap and imap_chunks over the same parts;  aio.py  the same for asyncio
     settings.py     settings, validated; everything unknown goes to the toolbox
     feeder.py     1 an iterable (sources.py) -> chunks -> a queue, held back by it
     queues.py     2 named bounded queues; exchange.py brings their entries and readers together
@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eisenmp import spaces
+    from eisenmp.aio import aimap, aimap_chunks
     from eisenmp.errors import (
         CrashError,
         EisenmpError,
@@ -73,6 +74,8 @@ __all__ = [
     "StopJob",
     "WorkerCallError",
     "WorkerStartError",
+    "aimap",
+    "aimap_chunks",
     "imap",
     "imap_chunks",
     "spaces",
@@ -81,6 +84,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Failure", "imap", "imap_chunks"), "short"),
+    **dict.fromkeys(("aimap", "aimap_chunks"), "aio"),
     "Mp": "manager",
     "Outcome": "results",
     "Report": "report",

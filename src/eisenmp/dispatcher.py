@@ -274,7 +274,7 @@ class Dispatcher:
     def _returned(self, worker: Worker, frame: Frame) -> None:
         if not worker.retiring:
             self._job.crew.supervisor.returned(worker.slot)
-        self._job.crew.hours[worker.slot].leave(self._job.clock())
+        self._job.crew.hours[worker.slot].leave(self._job.hour())
         self._job.exchange.put_back(self._job.ledger.returned(worker.number))
         self.tickets.flush_closing(worker)
 
@@ -283,7 +283,7 @@ class Dispatcher:
         if worker.trouble:
             end = Exit(end.code, worker.trouble)
         self._forget_requests(worker)
-        job.crew.hours[worker.slot].leave(job.clock(), job.ledger.busy_since(worker.number))
+        job.crew.hours[worker.slot].leave(job.hour(), job.ledger.busy_since(worker.number))
         blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing

@@ -126,8 +126,8 @@ class Job:
 
         Elsewhere workers may say more than tickets ask for, and feeders may be added, until all have returned.
         """
-        if not self.single or self.results.over or any(not feeder.done for feeder in self.feeders):
-            return
+        if not self.single or self.results.over or any(queue.feeders_open for queue in self.table):
+            return  # not feeder.done, which is set before its error is known here
         if not any(track.live_tickets for track in self.ledger.tracks.values()):
             self.later.append(self._announce_settled)  # after what was printed so far
             self.engine.wake()
@@ -135,6 +135,10 @@ class Job:
     def _announce_settled(self) -> None:
         with self.lock:
             self.end_results()
+
+    def hour(self) -> float:
+        """The time, as far as the report counts it: what workers do after the last outcome is no part of it."""
+        return self.clock() if self.settled is None else self.settled
 
     def end_results(self) -> None:
         """No further outcome will come: readers are told."""

@@ -57,7 +57,10 @@ def is_sound(report: Report, workers: int) -> None:
 
 
 def test_a_report_of_a_whole_run(lab: Lab) -> None:
-    slow = lambda n: nap(nap(nap(n))) if n == 30 else nap(n)  # noqa: E731
+    def slow(item: int) -> int:
+        time.sleep(0.4 if item == 30 else 0.01)
+        return item
+
     with eisenmp.imap(slow, range(60), chunksize=1, **options(lab)) as it:
         assert list(it) == list(range(60))
         report = it.report()

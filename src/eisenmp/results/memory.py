@@ -145,6 +145,8 @@ class Results(Mapping[str, "QueueResults"]):
         for stream in tuple(self._streams):  # a reader that is collected as garbage leaves at any time
             stream.give(record)
             wake = wake or stream.waiting
+            if stream.ready:
+                stream.ring()
         if wake:
             self.cond.notify_all()
         if not self._streams and not self.store:
@@ -218,6 +220,7 @@ class Results(Mapping[str, "QueueResults"]):
                 self._recent_tickets += sum([record.tickets for record in left])
                 self._trim()
         stream.detach()
+        stream.ring()
         for queue in stream.given:
             self.on_read(queue)
         self.cond.notify_all()
@@ -227,6 +230,8 @@ class Results(Mapping[str, "QueueResults"]):
         self.over = True
         self.error = error
         self.cond.notify_all()
+        for stream in tuple(self._streams):
+            stream.ring()
 
     def first_item(self, queue: str, ticket: int, known: tuple[int, int] = (0, 0)) -> int:
         """How many items the chunks before that ticket had. `known`: the same of another ticket, to count on from."""

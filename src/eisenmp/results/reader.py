@@ -39,6 +39,7 @@ class Stream:
         self.attached = True
         self.holds_back = True
         self.waiting = False  # the reader sleeps
+        self.bell: Callable[[], None] | None = None  # wakes a reader that no thread waits for
         self.owner = threading.get_ident()
         self.waits = Meter()  # of the reader, for the next outcome
         self.began = self.last = time.monotonic()  # when the reader came, and when it took something last
@@ -72,6 +73,12 @@ class Stream:
             self.ready.append(due)
             at += due.tickets
         self._next[queue] = at
+
+    def ring(self) -> None:
+        """There is something to read, or nothing will come: tell a reader that asked to be told."""
+        bell, self.bell = self.bell, None
+        if bell is not None:
+            bell()
 
     def unread(self, queue: int) -> int:
         """Outcomes of a queue that the reader has not taken."""
@@ -155,17 +162,7 @@ class OutcomeReader(Iterator[Outcome]):
         with results.cond:
             stream.owner = threading.get_ident()
             stream.holds_back = stream.attached
-            while not stream.ready:
-                if not stream.attached:
-                    raise StopIteration
-                if results.over:
-                    stream.skip_gaps()
-                    if stream.ready:
-                        return
-                    results.detach(stream)
-                    if results.error is not None:
-                        raise results.error
-                    raise StopIteration
+            while not self._has_come():
                 stream.waiting = True
                 stream.waits.begin()
                 try:
@@ -173,6 +170,41 @@ class OutcomeReader(Iterator[Outcome]):
                 finally:
                     stream.waits.end()
                 stream.waiting = False
+
+    def _has_come(self) -> bool:
+        """Whether there is something to read now. Raises StopIteration or what ended the job: no more will come."""
+        results, stream = self._results, self._stream
+        if stream.ready:
+            return True
+        if not stream.attached:
+            raise StopIteration
+        if not results.over:
+            return False
+        stream.skip_gaps()
+        if stream.ready:
+            return True
+        results.detach(stream)
+        raise StopIteration if results.error is None else results.error
+
+    def poll(self, bell: Callable[[], None] | None = None) -> Record | None:
+        """The next outcomes as they came, or None; nothing is waited for.
+
+        Args:
+            bell: called once, on any thread and under the job's lock, when it is worth asking again after None.
+
+        Raises:
+            StopIteration: no more will come.
+        """
+        stream = self._stream
+        with self._results.cond:
+            stream.waits.end()
+            stream.waiting = False
+            if self._has_come():
+                return stream.ready.popleft()
+            if bell is not None:
+                stream.bell, stream.waiting = bell, True
+                stream.waits.begin()
+            return None
 
     def close(self) -> None:
         """Read no further. What was not read is kept for the next reader, as far as the window goes."""
