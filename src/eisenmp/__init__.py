@@ -9,6 +9,7 @@ A map of this folder, along the way of the data::
     queues.py     2 named bounded queues; exchange.py brings their entries and readers together
     dispatcher.py 3 the one event loop (turns.py: who drives it); tickets.py: leases, answers; messages.py: the rest
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
+    suspects.py     pure: which items kill workers;  parts.py  chunks that are handed out in parts
     measure.py      running totals of time;  account.py, report.py  what a job has done with it, and what holds it up
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     )
     from eisenmp.manager import Mp
     from eisenmp.report import Report
-    from eisenmp.results import Outcome, Results
+    from eisenmp.results import Outcome, Part, Results
     from eisenmp.settings import usable_cores
     from eisenmp.short import Failure, imap, imap_chunks
 
@@ -63,6 +64,7 @@ __all__ = [
     "JobOver",
     "Mp",
     "Outcome",
+    "Part",
     "PayloadError",
     "ProtocolError",
     "RemoteError",
@@ -87,6 +89,7 @@ _HOMES = {
     **dict.fromkeys(("aimap", "aimap_chunks"), "aio"),
     "Mp": "manager",
     "Outcome": "results",
+    "Part": "results",
     "Report": "report",
     "Results": "results",
     "usable_cores": "settings",

@@ -78,6 +78,7 @@ class Dispatcher:
             Kind.FAILED: tickets.failed,
             Kind.GIVE_BACK: tickets.give_back,
             Kind.TAKEN: tickets.taken,
+            Kind.OPENED: tickets.parts.opened,
             Kind.STOP_JOB: tickets.stop_job,
             Kind.CLOSING: tickets.closing,
             Kind.PUT: messages.put,

@@ -83,19 +83,30 @@ class WorkerCallError(EisenmpError):
 
 
 class CrashError(EisenmpError):
-    """A ticket was set aside. ``exits`` lists how each of its workers ended, oldest first."""
+    """A ticket was set aside, or of a plain worker's chunk one item.
 
-    def __init__(self, queue: str, ticket: int, exits: Iterable[str]) -> None:
+    Attributes:
+        queue: its name.
+        ticket: number within the queue.
+        exits: how each of its workers ended, oldest first.
+        item: place of the item within its chunk, from 0; None: the ticket as a whole.
+        text: how the item looks, cut short; empty when nobody could tell.
+    """
+
+    def __init__(self, queue: str, ticket: int, exits: Iterable[str], item: int | None = None, text: str = "") -> None:
         self.queue = queue
         self.ticket = ticket
         self.exits = list(exits)
-        super().__init__(queue, ticket, self.exits)
+        self.item = item
+        self.text = text
+        super().__init__(queue, ticket, self.exits, item, text)
 
     def __str__(self) -> str:
-        return (
-            f"ticket _TID_{self.ticket} of queue {self.queue!r} was set aside: "
-            f"its worker died {len(self.exits)} times ({', '.join(self.exits)})"
-        )
+        what = f"ticket _TID_{self.ticket} of queue {self.queue!r} was set aside"
+        if self.item is not None:
+            looks = f" ({self.text})" if self.text else ""
+            what = f"item {self.item}{looks} of ticket _TID_{self.ticket} of queue {self.queue!r} was set aside"
+        return f"{what}: its worker died {len(self.exits)} times ({', '.join(self.exits)})"
 
 
 class PayloadError(EisenmpError, TypeError):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from eisenmp.payload import Payload
+from eisenmp.suspects import Search
 
 __all__ = ["Chunk", "Ledger", "State", "Track"]
 
@@ -56,6 +57,7 @@ class Chunk:
     sure: bool = False  # it is known to be at this very ticket, not at some ticket of a batch
     attempts: int = 0  # how often it was begun
     since: float = 0.0  # when it was begun last
+    search: Search | None = None  # for the items that end its workers; it is handed out in parts then
 
     @property
     def end(self) -> int:
@@ -159,11 +161,13 @@ class Ledger:
     Args:
         retries: tries that a ticket gets after an exception (``RETRIES``).
         crash_retries: how often a ticket whose worker died is handed out again (``CRASH_RETRIES``).
+        halves: after that, look for the item that does it (suspects.py); else the ticket is set aside whole.
     """
 
-    def __init__(self, retries: int = 0, crash_retries: int = 2) -> None:
+    def __init__(self, retries: int = 0, crash_retries: int = 2, *, halves: bool = False) -> None:
         self.retries = retries
         self.crash_retries = crash_retries
+        self.halves = halves
         self.tracks: dict[int, Track] = {}
         self.held: dict[int, dict[tuple[int, int], Chunk]] = {}  # worker -> (queue, first serial) -> chunk
 
@@ -186,6 +190,8 @@ class Ledger:
         track = self.tracks[chunk.queue]
         track.move(chunk, State.LEASED)
         chunk.owner = worker
+        if chunk.search is not None:
+            chunk.search.begins()
         if begun:
             chunk.begin(now)
         track.ahead += chunk.waiting
@@ -228,12 +234,46 @@ class Ledger:
         """When the worker began the oldest of what it is at; None: it is at nothing."""
         return min([chunk.since for chunk in self.held.get(worker, {}).values() if chunk.begun], default=None)
 
-    def done(self, worker: int, queue: int, serial: int, slot: int, seconds: float, tickets: int = 1) -> Chunk | None:
-        """The worker's answer to tickets in a row; None when it does not hold their lease (any more)."""
+    def done(
+        self,
+        worker: int,
+        queue: int,
+        serial: int,
+        slot: int,
+        seconds: float,
+        tickets: int = 1,
+        *,
+        failed: bool = False,
+    ) -> Chunk | None:
+        """The worker's answer to tickets in a row; None when it does not hold their lease (any more).
+
+        `failed`: some items of the ticket have raised.
+        """
         chunk = self._release(worker, queue, serial, tickets)
         if chunk is not None:
-            self.tracks[queue].end(chunk, State.DONE, slot, seconds)
+            self.tracks[queue].end(chunk, State.FAILED if failed else State.DONE, slot, seconds)
         return chunk
+
+    def searching(self, worker: int, queue: int, serial: int) -> Search | None:
+        """The search for what is wrong with a ticket, of which the worker holds a part."""
+        chunk = self.holding(worker, queue, serial)
+        return None if chunk is None else chunk.search
+
+    def part_done(self, worker: int, queue: int, serial: int, slot: int) -> Chunk | None:
+        """The search has heard of a part: the ticket has ended with it, or goes on with the next part."""
+        chunk = self._release(worker, queue, serial, 1)
+        if chunk is None or chunk.search is None:
+            return chunk
+        if chunk.search.over:
+            self._end_search(chunk, chunk.search, slot)
+        else:
+            self.tracks[queue].move(chunk, State.QUEUED)
+        return chunk
+
+    def _end_search(self, chunk: Chunk, search: Search, slot: int) -> None:
+        failed = any(part.error is not None or part.item_errors for part in search.outcomes)
+        state = State.SET_ASIDE if search.accused else State.FAILED if failed else State.DONE
+        self.tracks[chunk.queue].end(chunk, state, slot, search.seconds)
 
     def failed(
         self, worker: int, queue: int, serial: int, slot: int, seconds: float, *, last: bool = False
@@ -279,7 +319,8 @@ class Ledger:
         """The worker is gone: (chunks to hand out again, chunks set aside), oldest first.
 
         Only what the worker had begun can have killed it. Its neighbours, handed out ahead, are not blamed. Of a batch
-        that it had begun nobody knows which ticket it was: they go on one by one, and none is blamed yet.
+        that it had begun nobody knows which ticket it was: they go on one by one, and none is blamed yet. What is set
+        aside may have a search, which tells of its items.
         """
         again: list[Chunk] = []
         aside: list[Chunk] = []
@@ -294,13 +335,27 @@ class Ledger:
                 again.append(chunk)
                 continue
             chunk.exits.append(reason)
-            if len(chunk.exits) > self.crash_retries:
-                track.end(chunk, State.SET_ASIDE, slot, 0.0)
+            if self._goes_on(chunk, reason):
+                again.append(chunk)
+            elif chunk.search is not None:
+                self._end_search(chunk, chunk.search, slot)
                 aside.append(chunk)
             else:
-                again.append(chunk)
+                track.end(chunk, State.SET_ASIDE, slot, 0.0)
+                aside.append(chunk)
         self.held.pop(worker, None)
         return again, aside
+
+    def _goes_on(self, chunk: Chunk, reason: str) -> bool:
+        """Whether a ticket over which its worker died is handed out again, whole or in parts."""
+        if chunk.search is not None:
+            chunk.search.died(reason)
+            return not chunk.search.over
+        left = self.crash_retries - len(chunk.exits)
+        if self.halves and chunk.items and (left < 0 if chunk.items > 1 else left == 0):
+            chunk.search = Search(chunk.items, chunk.exits, self.crash_retries)
+            return True
+        return left >= 0
 
     def unread(self, chunk: Chunk) -> None:
         """The job is over and nobody took this queued chunk."""

@@ -193,6 +193,7 @@ class Mp:
         with self._lock:
             ledger = self._exchange.ledger
             ledger.retries, ledger.crash_retries = settings.RETRIES, settings.CRASH_RETRIES
+            ledger.halves = settings.WORKER_CALL != "toolbox"
             results = self._early_results
             results.keep(
                 all_values=settings.RESULTS_STORE or settings.RESULTS_PRINT or settings.RESULTS_DICT_PRINT,

@@ -108,7 +108,7 @@ def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
 
     def in_band(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < _OUT_OF_BAND or len(large) >= MOST_BUFFERS:
+        if raw.nbytes < _OUT_OF_BAND or len(large) >= MOST_BUFFERS - 1:  # one may come to it on the way
             return True
         large.append(raw if _is_constant(raw) else _copy(raw))
         return False
@@ -244,19 +244,16 @@ def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
 
 
 class ItemError:
-    """Stands in a chunk's results for those of an item whose function raised."""
+    """Stands in a chunk's results for those of an item whose function raised; it stays in the worker."""
 
     __slots__ = ("payload",)
 
     def __init__(self, payload: Payload) -> None:
         self.payload = payload
 
-    def __reduce__(self) -> tuple[type[ItemError], tuple[tuple[bytes, ...]]]:
-        return ItemError, (tuple([bytes(piece) for piece in self.payload]),)
-
-    def error(self) -> BaseException:
-        """What it raised."""
-        return loads_error(self.payload)
+    def pieces(self) -> tuple[bytes, ...]:
+        """What it raised, as :func:`loads_error` takes it."""
+        return tuple([bytes(piece) for piece in self.payload])
 
 
 def _name(obj: Any) -> str:

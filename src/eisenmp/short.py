@@ -13,7 +13,6 @@ from eisenmp.errors import SettingsError
 from eisenmp.functions import Function, check_function
 from eisenmp.leave import shorten_traceback
 from eisenmp.manager import Mp
-from eisenmp.payload import ItemError
 from eisenmp.report import Report
 from eisenmp.results import Form, Outcome, OutcomeReader, Record
 from eisenmp.settings import Settings, check
@@ -189,29 +188,42 @@ class Course(Generic[R]):
         if record.form == Form.LIST:  # results of several chunks, none of them failed
             entries = record.entries()
             return list(chain.from_iterable(entries)) if self._per_item and not record.rows else entries
-        if record.value is None and record.error is None:
+        if record.value is None and not record.has_failures:
             return []  # the chunk that raised StopJob
         values: list[Any] = []
         for outcome in self.emp.results.outcomes_of(record):
-            if outcome.error is not None:
+            if outcome.parts:
+                self._take_parts(values, outcome)
+            elif outcome.failures and outcome.value is not None:
+                self._sift(values, outcome)
+            elif outcome.error is not None:
                 self._fail_all(values, outcome, outcome.error)
             elif not self._per_item:
                 values.append(outcome.value)
-            elif not record.with_errors:
-                values += outcome.value or ()
             else:
-                self._sift(values, outcome)
+                values += outcome.value or ()
             if self._error is not None:
                 break
         return values
 
     def _sift(self, values: list[Any], outcome: Outcome) -> None:
         """Results of items, some of which have failed."""
+        failed = dict(outcome.failures)
         for at, value in enumerate(outcome.value):
-            if not isinstance(value, ItemError):
+            if at not in failed:
                 values.append(value)
                 continue
-            self._fail(values, outcome, value.error(), at)
+            self._fail(values, outcome, failed[at], at)
+            if self._error is not None:
+                break
+
+    def _take_parts(self, values: list[Any], outcome: Outcome) -> None:
+        """Results of the parts of a chunk over which workers died."""
+        for part in outcome.parts:
+            if part.error is None:
+                values.append(part.value)
+                continue
+            self._fail(values, outcome, part.error, part.first)
             if self._error is not None:
                 break
 

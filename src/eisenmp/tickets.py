@@ -7,15 +7,16 @@ from typing import Final
 
 from eisenmp.credit import History
 from eisenmp.crew import Worker
-from eisenmp.errors import CrashError, PayloadError, WorkerCallError, annotate
+from eisenmp.errors import CrashError, PayloadError, ProtocolError, WorkerCallError, annotate
 from eisenmp.feeder import Feeder
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, State
 from eisenmp.limits import Limits
-from eisenmp.payload import loads, loads_error
+from eisenmp.parts import PartDesk, part_payload
+from eisenmp.payload import Payload, loads, loads_error
 from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
-from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
+from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PART, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 
 __all__ = ["TicketDesk"]
 
@@ -31,6 +32,7 @@ class TicketDesk:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._named: set[int] = set()
+        self.parts = PartDesk(job)
         self._limits = Limits(job.settings, job.clock)
         self._answered = False  # by stop_job
         self._short: dict[tuple[int, int], tuple[Worker, NamedQueue]] = {}  # workers that may get more ahead
@@ -199,8 +201,12 @@ class TicketDesk:
         queue, tickets = frame.queue, frame.tickets or 1
         value = frame.payload if frame.flags & HAS_VALUE else None
         form = Form.PICKLES if frame.flags & PICKLED else Form.LIST if frame.flags & LISTED else Form.ONE
-        errors = bool(frame.flags & WITH_ERRORS)
-        record = Record(queue, frame.serial, value, None, tickets, form, frame.rows, with_errors=errors)
+        item_errors: Payload = ()
+        if frame.flags & WITH_ERRORS:
+            if tickets > 1 or len(frame.payload) < 2:  # a value and the errors
+                raise ProtocolError(f"errors of items of {tickets} tickets, in {len(frame.payload)} pieces")
+            value, item_errors = frame.payload[:-1], frame.payload[-1:]
+        record = Record(queue, frame.serial, value, None, tickets, form, frame.rows, item_errors=item_errors)
         items = self.settle(worker, record, frame.number)
         self._note_time(worker, frame, items)
         if items:
@@ -221,7 +227,14 @@ class TicketDesk:
             How many items they had. 0: the worker does not hold them.
         """
         job, queue = self._job, record.queue
-        chunk = job.ledger.done(worker.number, queue, record.serial, worker.slot, seconds, record.tickets)
+        if job.ledger.halves and (items := self.parts.answered(worker, record, seconds)):
+            worker.results.pop((queue, record.serial), None)
+            self._deliver_forwards(worker, record)
+            self._ended(worker, queue)
+            return items
+        chunk = job.ledger.done(
+            worker.number, queue, record.serial, worker.slot, seconds, record.tickets, failed=bool(record.item_errors)
+        )
         if chunk is None:
             # perhaps part of it was taken back meanwhile: each ticket by itself
             parts = record.apart() if record.tickets > 1 else []
@@ -229,12 +242,19 @@ class TicketDesk:
         if worker.results:
             self._held_results(worker, record)
         job.results.record(record)
-        if worker.forwards:
-            for serial in range(record.serial, record.serial + record.tickets):
-                for target, payload in worker.forwards.pop((queue, serial), ()):
-                    job.exchange.add_message(job.table[target], Message(payload))
+        if record.item_errors and record.rows >= chunk.items:  # nothing of it has come through
+            worker.forwards.pop((queue, record.serial), None)
+        self._deliver_forwards(worker, record)
         self._ended(worker, queue, record.tickets)
         return chunk.items
+
+    def _deliver_forwards(self, worker: Worker, record: Record) -> None:
+        """What was held for these tickets goes where it belongs."""
+        if not worker.forwards:
+            return
+        for serial in range(record.serial, record.serial + record.tickets):
+            for target, payload in worker.forwards.pop((record.queue, serial), ()):
+                self._job.exchange.add_message(self._job.table[target], Message(payload))
 
     def _held_results(self, worker: Worker, record: Record) -> None:
         """Results that came before the answer, each in a message of its own. They were first."""
@@ -276,6 +296,9 @@ class TicketDesk:
             self._call_failed(worker, frame)
             return
         key = (frame.queue, frame.serial)
+        if job.settings.ON_ERROR != "raise" and self.parts.answered(worker, Record(*key), frame.number, frame.payload):
+            self._ended(worker, frame.queue)
+            return
         outcome = job.ledger.failed(worker.number, *key, worker.slot, frame.number, last=job.exchange.feeding_over)
         if outcome is None:
             return
@@ -307,11 +330,13 @@ class TicketDesk:
     def set_aside(self, chunk: Chunk) -> None:
         """A ticket whose worker died too often."""
         job = self._job
-        queue = job.table[chunk.queue]
-        error = CrashError(queue.name, chunk.serial, chunk.exits)
-        job.results.record(Record(chunk.queue, chunk.serial, error=error))
+        if chunk.search is not None:
+            self.parts.record(chunk, chunk.search)
+        else:
+            error = CrashError(job.table[chunk.queue].name, chunk.serial, chunk.exits)
+            job.results.record(Record(chunk.queue, chunk.serial, error=error))
+            job.news(str(error))
         self._moved_on(chunk.queue)
-        job.news(str(error))
 
     def give_back(self, worker: Worker, frame: Frame) -> None:
         """The worker does not get to a chunk that was handed out ahead."""
@@ -367,14 +392,17 @@ class TicketDesk:
 
 
 def _chunk_message(chunk: Chunk, request: int) -> list[Buffer]:
-    """What a worker gets: the whole payload, and which tickets of it are meant."""
+    """What a worker gets: the whole payload, and which tickets of it are meant; or which items of its one ticket."""
+    payload, flags = chunk.payload, PICKLED if chunk.nested else LISTED if chunk.rows else 0
+    if chunk.search is not None:
+        payload, flags = part_payload(payload, chunk.search), flags | PART
     return encode(
         Kind.CHUNK,
-        chunk.payload,
+        payload,
         queue=chunk.queue,
         serial=chunk.serial,
         number=float(request),
-        flags=PICKLED if chunk.nested else LISTED if chunk.rows else 0,
+        flags=flags,
         tickets=chunk.tickets,
         skip=chunk.skip,
         rows=chunk.rows,

@@ -32,6 +32,7 @@ __all__ = [
     "LARGE",
     "LISTED",
     "MOST_BUFFERS",
+    "PART",
     "PICKLED",
     "WITH_ERRORS",
     "Buffer",
@@ -89,16 +90,18 @@ class Kind:
     STOP_JOB: Final = 77  # body: the answer of the job
     CLOSING: Final = 78  # queue; body: what was put under the closing header
     TAKEN: Final = 79  # queue, serial, tickets handed out ahead that the worker gets to now
-    RING_READY: Final = 80  # the worker has mapped what came with RING
-    FREED: Final = 81  # body: offsets of slots in the manager's half that are no longer needed
+    OPENED: Final = 80  # queue, serial: the items of a PART are made; body: utf-8, how a lone one looks
+    RING_READY: Final = 81  # the worker has mapped what came with RING
+    FREED: Final = 82  # body: offsets of slots in the manager's half that are no longer needed
     FIRST_TO_MANAGER: Final = 64
-    LAST_TO_MANAGER: Final = 81
+    LAST_TO_MANAGER: Final = 82
 
 
 HAS_VALUE: Final = 1  # the body is a result
 LISTED: Final = 2  # CHUNK, ANSWER: the body is a list, `rows` entries a ticket (0: one)
 PICKLED: Final = 4  # the same, and each entry is a pickle: objects that cannot share one without harm to each other
-WITH_ERRORS: Final = 8  # ANSWER: some results are ItemErrors
+WITH_ERRORS: Final = 8  # ANSWER to one ticket: `rows` items have failed; last buffer: pickled list of (place, error)
+PART: Final = 16  # CHUNK: of the ticket's items, only some are meant; the last buffer says which: first u64, items u64
 PLACED: Final = 0x80  # of the wire alone: frames do not show it
 INLINE: Final = 0xFFFF_FFFF_FFFF_FFFF
 MOST_BUFFERS: Final = 0xFFFF

@@ -126,8 +126,9 @@ def test_no_try_is_left(lab: Lab, call: str) -> None:
     emp = _job(lab, call, FLAKY, 'abc', RETRIES=1, failures={'a': 0, 'b': 2, 'c': 0}, ON_ERROR='skip')
     results = emp.wait(ALARM)['mp_input_q']
     assert (results.done, results.failed) == ([0, 2], [1])
-    assert results[1].attempts == 2
+    assert results[1].attempts == (1 if call == 'item' else 2)  # an item is tried again at once
     assert str(results[1].error) == 'try 2 of b'
+    assert [(at, str(error)) for at, error in results[1].failures] == ([(0, 'try 2 of b')] if call == 'item' else [])
 
 
 def test_a_result_given_before_the_exception_is_none(lab: Lab) -> None:

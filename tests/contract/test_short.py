@@ -786,12 +786,13 @@ def test_a_chunk_that_kills_its_worker_each_time(process_forms: Forms, chunksize
         on_error='yield',
     )
     got = list(it)
-    bad = list(range(150, 150 + chunksize))
+    bad = [150]
     assert len(got) == 300
     assert [n for n, value in enumerate(got) if isinstance(value, CrashError)] == bad
     assert [value for value in got if not isinstance(value, CrashError)] == [n for n in range(300) if n not in bad]
     assert [failure.index for failure in it.failures] == bad
-    assert got[150].exits == ['exit code 3', 'exit code 3']
+    assert set(got[150].exits) == {'exit code 3'}
+    assert got[150].text == '150'
 
 
 def test_a_chunk_that_takes_too_long(process_forms: Forms) -> None:
@@ -803,8 +804,8 @@ def test_a_chunk_that_takes_too_long(process_forms: Forms) -> None:
         crash_retries=0,
         on_error='skip',
     )
-    assert list(it) == [n for n in range(60) if n not in (30, 31)]
-    assert [failure.index for failure in it.failures] == [30, 31]
+    assert list(it) == [n for n in range(60) if n != 30]
+    assert [failure.index for failure in it.failures] == [30]
     assert 'CHUNK_TIMEOUT of 0.2 s' in str(it.failures[0].error)
 
 

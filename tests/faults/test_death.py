@@ -35,11 +35,16 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         modules = [{"WORKER_PATH": WORKER, "WORKER_REF": style}, {"WORKER_PATH": WORKER, "WORKER_REF": "start_slowly"}]
         emp.start(
             START_METHOD=request.param,
-            WORKER_CALL="toolbox" if style == "classic" else "chunk",
             RESULTS_STORE=True,
             spot=spot,
             marks=str(tmp_path),
-            **{"worker_modules": modules, "NUM_PROCS": 2, "NUM_ROWS": 3, **settings},
+            **{
+                "WORKER_CALL": "toolbox" if style == "classic" else "chunk",
+                "worker_modules": modules,
+                "NUM_PROCS": 2,
+                "NUM_ROWS": 3,
+                **settings,
+            },
         )
         return emp
 
@@ -151,7 +156,8 @@ def test_a_chunk_that_always_hangs_is_set_aside(start: Start) -> None:
     assert len(results.done) == len(SUMS) - 1
     error = results[2].error
     assert isinstance(error, eisenmp.CrashError)
-    assert error.exits == ["CHUNK_TIMEOUT of 0.2 s"] * 2
+    assert set(error.exits) == {"CHUNK_TIMEOUT of 0.2 s"}
+    assert (error.item, error.text) == (1, "7")
 
 
 def test_the_death_is_told_by_the_old_handle(start: Start) -> None:
@@ -175,9 +181,24 @@ def test_a_ticket_that_kills_is_set_aside(start: Start, caplog: pytest.LogCaptur
     assert len(results.done) == len(SUMS) - 1
     error = results[2].error
     assert isinstance(error, eisenmp.CrashError)
+    assert set(error.exits) == {"exit code 3"}
+    assert (error.item, error.text) == (1, "7")
+    assert "item 1 (7) of ticket _TID_2 of queue 'mp_input_q (default)' was set aside" in caplog.text
+    assert [part.value for part in results[2].parts if part.error is None] == [6, 8]
+
+
+def test_a_classic_ticket_that_kills_is_set_aside_whole(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    emp = start("poison_classic", "nowhere", CRASH_RETRIES=1, WORKER_CALL="toolbox")
+    emp.feed(ITEMS)
+    results = emp.wait(ALARM)["mp_input_q"]
+    assert results.set_aside == [2]
+    assert len(results.done) == len(SUMS) - 1
+    error = results[2].error
+    assert isinstance(error, eisenmp.CrashError)
     assert error.exits == ["exit code 3", "exit code 3"]
+    assert error.item is None
     assert results[2].attempts in (2, 3)  # in a batch at first, it is not blamed for the first death
-    assert "_TID_2 of queue 'mp_input_q (default)' was set aside" in caplog.text
+    assert "ticket _TID_2 of queue 'mp_input_q (default)' was set aside" in caplog.text
 
 
 @pytest.mark.parametrize("ref", ["dies_at_start", "dies_idle"])

@@ -62,6 +62,15 @@ def poison(rows: list[int]) -> int:
     return sum(rows)
 
 
+def poison_classic(toolbox: Any) -> bool:
+    """The same in the classic style."""
+    header, *rows = toolbox.mp_input_q.get()
+    if toolbox.STOP_MSG in rows:
+        return False
+    toolbox.mp_output_q.put([toolbox.OUTPUT_HEADER + header, poison(rows)])
+    return True
+
+
 def dies_at_start(toolbox: Any) -> None:
     """A side module's entry that ends the process before it is up."""
     os._exit(4)

@@ -34,6 +34,7 @@ RETRIES = 1
 CRASH_RETRIES = 1
 SLOTS = 3
 QUEUE = 0
+ITEMS = 4
 
 
 @dataclass
@@ -129,6 +130,10 @@ class Books(Results):
     counts: dict[int, int]
 
     def record(self, record: Record) -> None:
+        if record.parts:
+            places = [at for part, _ in record.parts for at in range(part.first, part.first + part.items)]
+            assert places == list(range(self.ledger.tracks[QUEUE].items[record.serial])), "each item once"
+            assert [bool(part.exits) for part, _ in record.parts] == [crash is not None for _, crash in record.parts]
         self.counts[record.serial] = self.counts.get(record.serial, 0) + 1
         super().record(record)
 
@@ -141,7 +146,8 @@ class TicketMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.asks = ANY_QUEUE if plain else QUEUE
         self.engine = FakeEngine()
-        exchange = Exchange(QueueTable(), Ledger(RETRIES, CRASH_RETRIES))
+        self.plain = plain
+        exchange = Exchange(QueueTable(), Ledger(RETRIES, CRASH_RETRIES, halves=plain))
         results = Books(exchange, on_read=lambda _: None)
         results.counts = {}
         self.results = results
@@ -198,10 +204,10 @@ class TicketMachine(RuleBasedStateMachine):
     # ---- what may happen
 
     @precondition(lambda self: self.feeding)
-    @rule(chunks=st.integers(1, 12))
-    def feed(self, chunks: int) -> None:
+    @rule(chunks=st.integers(1, 12), items=st.integers(1, ITEMS))
+    def feed(self, chunks: int, items: int) -> None:
         for _ in range(chunks):
-            self.intake.add_chunk(self.feeder, 2, dumps([1, 2]), Cut())
+            self.intake.add_chunk(self.feeder, items, dumps([1] * items), Cut())
 
     @precondition(lambda self: self.feeding)
     @rule()
@@ -232,6 +238,11 @@ class TicketMachine(RuleBasedStateMachine):
             self.tell(worker, Kind.ANSWER, serial=serial, number=seconds)  # twice: the second is not counted
             if not batch:
                 self.turn()
+
+    @rule(data=st.data(), text=st.sampled_from(["", "17"]))
+    def opens_its_items(self, data: st.DataObject, text: str) -> None:
+        if worker := self.pick(data, "busy"):
+            self.tell(worker, Kind.OPENED, serial=data.draw(st.sampled_from(worker.hands)), body=text.encode())
 
     @rule(data=st.data(), serial=st.integers(0, 5))
     def answers_what_it_does_not_hold(self, data: st.DataObject, serial: int) -> None:
@@ -316,8 +327,12 @@ class TicketMachine(RuleBasedStateMachine):
             assert (serial in queued) == (state == State.QUEUED)
             assert (serial in leased) == (state == State.LEASED)
             deaths = self.begun_deaths.get(serial, 0)
-            assert deaths <= CRASH_RETRIES + 1
-            assert (state == State.SET_ASIDE) == (deaths == CRASH_RETRIES + 1)
+            if self.plain:  # they are halved after that, down to the last item
+                assert deaths <= CRASH_RETRIES + 1 + 3 * ITEMS
+                assert state != State.SET_ASIDE or deaths > CRASH_RETRIES
+            else:
+                assert deaths <= CRASH_RETRIES + 1
+                assert (state == State.SET_ASIDE) == (deaths == CRASH_RETRIES + 1)
 
     @invariant()
     def somebody_is_there_or_the_job_has_ended(self) -> None:

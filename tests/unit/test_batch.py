@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eisenmp.errors import PayloadError, StopJob
-from eisenmp.payload import ItemError, dumps, loads, loads_error
+from eisenmp.payload import dumps, loads, loads_error
 from eisenmp.results import Form, Record
+from eisenmp.results.outcome import item_failures
 from eisenmp.wire import HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import Batch, Run, Work
 from tests.contract.things import Bomb, Unpicklable
@@ -118,8 +119,15 @@ def values_of(answer: Frame) -> dict[int, Any]:
     if not answer.flags & HAS_VALUE:  # of a hit
         assert tickets == 1
         return {answer.serial: None}
-    values = Record(Q, answer.serial, answer.payload, None, tickets, form, answer.rows).values()
+    payload = answer.payload
+    if answer.flags & WITH_ERRORS:
+        payload, failed = payload[:-1], item_failures(payload[-1:])
+        assert (tickets, answer.rows) == (1, len(failed))
+    values = Record(Q, answer.serial, payload, None, tickets, form, answer.rows).values()
     assert len(values) == tickets
+    for at, error in failed if answer.flags & WITH_ERRORS else ():
+        assert values[0][at] is None
+        values[0][at] = error
     return {answer.serial + at: value for at, value in enumerate(values)}
 
 
@@ -351,8 +359,7 @@ def test_an_item_without_a_try_left_fails_alone(rows: int, retries: int) -> None
     bench = Bench(flat(list(range(6)), rows), Flaky({1: retries + 1}), per_item=True, retries=retries).work()
     assert bench.called.count(1) == retries + 1
     values = [n for values in bench.outcomes().values() for n in values]
-    assert isinstance(values[1], ItemError)
-    error = values.pop(1).error()
+    error = values.pop(1)
     assert isinstance(error, ValueError)
     assert str(error) == '1, 0 to go'  # of the last try
     assert 'Traceback' in str(error.__cause__)
@@ -370,7 +377,7 @@ def test_an_error_that_does_not_travel_stands_for_its_item_all_the_same() -> Non
         return item
 
     values = Bench(flat([0, 1, 2], 3), call, per_item=True, retries=0).work().outcomes()[FIRST]
-    assert 'with a lock' in str(values[1].error())
+    assert 'with a lock' in str(values[1])
     assert values[::2] == [0, 2]
 
 
@@ -384,7 +391,7 @@ def test_a_result_that_cannot_be_pickled_costs_its_item_where_items_fail_alone(r
 
     bench = Bench(flat(list(range(8)), rows), call, per_item=True, retries=0).work()
     values = [value for part in bench.outcomes().values() for value in part]
-    assert 'this one stays at home' in str(values.pop(2).error())
+    assert 'this one stays at home' in str(values.pop(2))
     assert values == [0, 1, 3, 4, 5, 6, 7]
     assert any(frame.flags & WITH_ERRORS for frame in bench.frames)
 
@@ -659,7 +666,7 @@ class Told:
             assert self.retries is not None
             wrong = ('raise', 'bad result')
             fine = [item for item in rows if not any(event in self.story['events'][item] for event in wrong)]
-            assert [item for item in outcome if not isinstance(item, ItemError)] == fine
+            assert [item for item in outcome if not isinstance(item, BaseException)] == fine
         else:
             assert isinstance(outcome, ValueError | PayloadError)
 

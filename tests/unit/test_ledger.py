@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from eisenmp.ledger import Chunk, Ledger, State, Track
@@ -301,7 +303,7 @@ def test_items_with_an_outcome_are_counted_whatever_it_is() -> None:
 # ---- batches
 
 
-def batch_of(tickets: int, rows: int = 10, last: int = 10, **given: int) -> tuple[Ledger, Chunk]:
+def batch_of(tickets: int, rows: int = 10, last: int = 10, **given: Any) -> tuple[Ledger, Chunk]:
     ledger = Ledger(**given)
     return ledger, ledger.add(Q, (tickets - 1) * rows + last, (b'x',), 100 * tickets, tickets, rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eisenmp.results.memory import QueueResults, Results
-from eisenmp.results.outcome import Closing, Form, Outcome, Record
+from eisenmp.results.outcome import Closing, Form, Outcome, Part, Record
 from eisenmp.results.reader import OutcomeReader
 
-__all__ = ["Closing", "Form", "Outcome", "OutcomeReader", "QueueResults", "Record", "Results"]
+__all__ = ["Closing", "Form", "Outcome", "OutcomeReader", "Part", "QueueResults", "Record", "Results"]

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
-from eisenmp.errors import ResultsError
+from eisenmp.errors import CrashError, ResultsError
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import State
 from eisenmp.payload import Payload, loads_error
 from eisenmp.queues import NamedQueue
-from eisenmp.results.outcome import Closing, Form, Outcome, Record
+from eisenmp.results.outcome import Closing, Form, Outcome, Part, Record, item_failures, opened_parts
 from eisenmp.results.reader import OutcomeReader, Stream
 
 __all__ = ["QueueResults", "Results"]
@@ -138,9 +138,10 @@ class Results(Mapping[str, "QueueResults"]):
 
     def record(self, record: Record) -> None:
         """A ticket has its outcome."""
-        if self.store or record.error is not None:
+        if self.store or record.has_failures:
+            kept = record if self.store else record.without_values()
             serials = range(record.serial, record.serial + record.tickets)
-            self.records.setdefault(record.queue, {}).update(dict.fromkeys(serials, record))
+            self.records.setdefault(record.queue, {}).update(dict.fromkeys(serials, kept))
         wake = False
         for stream in tuple(self._streams):  # a reader that is collected as garbage leaves at any time
             stream.give(record)
@@ -251,14 +252,44 @@ class Results(Mapping[str, "QueueResults"]):
         if record.error is not None:
             return self._outcome(record, at, None, record.error)
         try:
-            return self._outcome(record, at, record.value_at(at), None)
+            if record.parts:
+                return self._outcome_of_parts(record)
+            value, failures = record.value_at(at), item_failures(record.item_errors)
+            for place, error in failures if value is not None else ():
+                value[place] = error
+            return self._outcome(record, at, value, failures[0][1] if failures else None, tuple(failures))
         except Exception as reason:
             name = self.table[record.queue].name
             error = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
             error.__cause__ = reason
             return self._outcome(record, at, None, error)
 
-    def _outcome(self, record: Record, at: int, value: Any, error: BaseException | None) -> Outcome:
+    def _outcome_of_parts(self, record: Record) -> Outcome:
+        """Of a ticket that was handed out in parts. Raises whatever unpickling a result raises."""
+        opened = opened_parts(record)
+        failures = [failure for _, failed in opened for failure in failed]
+        # a crash comes first: it is what set the ticket aside
+        errors = sorted([error for _, error in failures], key=lambda error: not isinstance(error, CrashError))
+        first = errors[0] if errors else None
+        if not record.per_item:
+            return self._outcome(record, record.serial, None, first, (), tuple([part for part, _ in opened]))
+        whole = all(part.value is not None or part.error is not None for part, _ in opened)
+        values: list[Any] | None = None
+        if whole and sum([part.items for part, _ in opened]) == self.ledger.tracks[record.queue].items[record.serial]:
+            values = [value for part, _ in opened for value in (part.value or [None] * part.items)]
+            for place, error in failures:
+                values[place] = error
+        return self._outcome(record, record.serial, values, first, tuple(failures))
+
+    def _outcome(
+        self,
+        record: Record,
+        at: int,
+        value: Any,
+        error: BaseException | None,
+        failures: tuple[tuple[int, BaseException], ...] = (),
+        parts: tuple[Part, ...] = (),
+    ) -> Outcome:
         track = self.ledger.tracks[record.queue]
         return Outcome(
             queue=self.table[record.queue].name,
@@ -270,6 +301,8 @@ class Results(Mapping[str, "QueueResults"]):
             seconds=track.seconds[at],
             state=State.NAMES[track.states[at]],
             items=track.items[at],
+            failures=failures,
+            parts=parts,
         )
 
 

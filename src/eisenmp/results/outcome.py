@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from eisenmp.payload import Payload, dumps, loads, nbytes
+from eisenmp.errors import CrashError
+from eisenmp.payload import Payload, dumps, loads, loads_error, nbytes
+from eisenmp.suspects import Suspect
 
-__all__ = ["Closing", "Form", "Outcome", "Record"]
+__all__ = ["Closing", "Form", "Outcome", "Part", "Record", "item_failures", "opened_parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some items of a chunk that was handed out in parts, since workers died over the whole.
+
+    Attributes:
+        first: place of its first item within the chunk, from 0.
+        items: how many.
+        value: what the function returned for them.
+        error: what it raised, or the ``CrashError`` of the item over which workers died.
+    """
+
+    first: int
+    items: int
+    value: Any = None
+    error: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +38,13 @@ class Outcome:
     Attributes:
         queue: name of the queue, as in ``q_name_id_lst``.
         ticket: serial number in that queue, from 0.
-        value: the result; None where there is none.
-        error: the exception of a failed ticket; ``CrashError`` of one set aside.
+        value: the result; None where there is none. With ``WORKER_CALL='item'``, the list of the items' results; the
+            exception of an item that has failed stands in its place.
+        error: the exception of a failed ticket, or of the first of its items that has failed; ``CrashError`` of a
+            ticket set aside, or of an item.
+        failures: with ``WORKER_CALL='item'``: (place within the chunk, exception) of each item that has failed.
+        parts: with ``WORKER_CALL='chunk'``, of a chunk over which workers died: the results of its parts, and the
+            items that are to blame. It has no `value` then.
         attempts: how often a worker began it.
         slot: ``START_SEQUENCE_NUM`` of the worker that ended it, -1: no worker did.
         items: how many items its chunk had.
@@ -36,6 +61,8 @@ class Outcome:
     seconds: float = 0.0
     state: str = "done"
     items: int = 0
+    failures: tuple[tuple[int, BaseException], ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 class Form:
@@ -48,7 +75,11 @@ class Form:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """The pickled part of an outcome, or of those of tickets in a row: values, or an error as bytes or as itself."""
+    """The pickled part of an outcome, or of those of tickets in a row: values, or an error as bytes or as itself.
+
+    ``item_errors``: one pickled list of (place, error as bytes): those items of the one ticket have no result.
+    ``parts``: what became of the parts of the one ticket; ``per_item``: whether their values are lists of results.
+    """
 
     queue: int
     serial: int
@@ -57,11 +88,34 @@ class Record:
     tickets: int = 1
     form: int = Form.ONE
     rows: int = 0
-    with_errors: bool = False  # ItemErrors stand for the results of some items
+    item_errors: Payload = ()
+    parts: Sequence[tuple[Suspect, CrashError | None]] = ()
+    per_item: bool = False
     size: int = field(init=False)  # bytes of the value
 
     def __post_init__(self) -> None:
         self.size = nbytes(self.value) if self.value is not None else 0
+        for suspect, _ in self.parts:
+            self.size += nbytes(suspect.value) if suspect.value is not None else 0
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether anything of it has failed."""
+        return self.error is not None or bool(self.item_errors or self.parts)
+
+    def without_values(self) -> Record:
+        """What is kept of it when results are not: what has failed."""
+        parts = [(replace(suspect, value=None), crash) for suspect, crash in self.parts]
+        parts = [(part, crash) for part, crash in parts if crash is not None or part.error or part.item_errors]
+        return Record(
+            self.queue,
+            self.serial,
+            error=self.error,
+            tickets=self.tickets,
+            item_errors=self.item_errors,
+            parts=parts,
+            per_item=self.per_item,
+        )
 
     def values(self) -> list[Any]:
         """The value of each ticket. Raises whatever unpickling one of them raises; ``Form.LIST`` holds nothing such."""
@@ -90,6 +144,8 @@ class Record:
 
     def rest(self, tickets: int) -> Record:
         """The last so many of its tickets, as a record of their own."""
+        if tickets == self.tickets:
+            return self
         at = (self.tickets - tickets) * (self.rows or 1)
         value = None if self.value is None else dumps(loads(self.value)[at:])
         serial = self.serial + self.tickets - tickets
@@ -119,6 +175,30 @@ class Record:
         if pieces[serial - self.serial] is None or not late:
             pieces[serial - self.serial] = pickle.dumps(loads(payload), 5) if len(payload) > 1 else bytes(payload[0])
             self.value, self.form = dumps(pieces), Form.PICKLES
+
+
+def item_failures(pickled: Payload) -> list[tuple[int, BaseException]]:
+    """Which items have failed, and why."""
+    return [(at, loads_error(error)) for at, error in loads(pickled)] if pickled else []
+
+
+def opened_parts(record: Record) -> list[tuple[Part, list[tuple[int, BaseException]]]]:
+    """The parts of a ticket, and which of their items have failed (places within the chunk).
+
+    Raises whatever unpickling a result raises.
+    """
+    found: list[tuple[Part, list[tuple[int, BaseException]]]] = []
+    for suspect, crash in record.parts:
+        first, items = suspect.first, suspect.items
+        error: BaseException | None = crash
+        if suspect.error is not None:
+            error = loads_error(suspect.error)
+        value = loads(suspect.value) if suspect.value is not None else None
+        failures = [(first + at, why) for at, why in item_failures(suspect.item_errors)]
+        if error is not None:
+            failures = [(at, error) for at in range(first, first + items)]
+        found.append((Part(first, items, value, error), failures))
+    return found
 
 
 class Closing(dict[int, Any]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,14 +12,16 @@ from typing import Any, Final
 
 from eisenmp.errors import PayloadError, StopJob
 from eisenmp.payload import CONSTANT, ItemError, Payload, are_constant, dumps, dumps_error, dumps_plain, loads
-from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
+from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PART, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
 from eisenmp.worker.channel import Disconnected
 
-__all__ = ["Batch", "Run", "Work", "answer_message", "failed_message", "items_error"]
+__all__ = ["Batch", "Run", "Work", "answer_message", "failed_message", "items_error", "opened_message"]
 
 
 _TRUST: Final = 64  # tickets whose results could not change, before many are run without a look at each
 _KEPT: Final = CONSTANT | {ItemError}
+_PART: Final = struct.Struct("<QQ")
+_LOOKS: Final = 200  # characters of an item under suspicion
 
 
 class Batch:
@@ -34,7 +38,12 @@ class Batch:
         self.rows = frame.rows  # items a ticket, where all lie in one sequence; else 0
         self.nested = bool(frame.flags & PICKLED)
         self._skip = frame.skip
-        self._whole = loads(frame.payload)
+        payload = frame.payload
+        self._part: slice | None = None  # of the ticket's items, only these are meant
+        if frame.flags & PART:
+            first, items = _PART.unpack(payload[-1])
+            payload, self._part = payload[:-1], slice(first, first + items)
+        self._whole = loads(payload)
 
     @property
     def flat(self) -> bool:
@@ -43,6 +52,10 @@ class Batch:
 
     def items(self, at: int, tickets: int = 1) -> Any:
         """The items of one ticket, or of several of a flat batch, counted from the first."""
+        whole = self._items(at, tickets)
+        return whole if self._part is None else whole[self._part]
+
+    def _items(self, at: int, tickets: int) -> Any:
         if self.nested:
             return loads((self._whole[self._skip + at],))
         if not self.rows:
@@ -103,7 +116,7 @@ class Run:
         self._apart = tickets > 1 and work.foreign
         if self._apart:
             self._unit, self._lists = 1, False
-        self._errors = False  # some of them are ItemErrors
+        self._errors = False  # some of them may be ItemErrors
         self._first = 0  # ticket of the first of the results, counted within the batch
         self._out: list[list[Buffer]] = []
         self._lock = RLock()  # between the thread that works and the one that calls hurry()
@@ -166,14 +179,14 @@ class Run:
             with self._lock:
                 self._results += result if self._lists else [result]
             return
-        payload = self._pickle(result)
+        payload, errors = self._pickle(result)
         with self._lock:
-            if len(payload) == 1 and isinstance(payload[0], bytes):
+            if len(payload) == 1 and isinstance(payload[0], bytes) and not errors:
                 self._results.append(payload[0])
                 return
-            self._flush(len(self._results))  # it has buffers of its own, and goes alone
+            self._flush(len(self._results))  # it has buffers of its own, or errors, and goes alone
             at, self._first = self._first, self._first + 1
-            self._out.append(self._answer(at, payload))
+            self._out.append(self._answer(at, payload, errors))
 
     def _go_apart(self) -> None:
         """From here on each result is pickled by itself."""
@@ -327,34 +340,39 @@ class Run:
 
     def _answer_all(self, first: int, tickets: int, seconds: float, value: Payload, form: int) -> list[Buffer]:
         serial, rows = self._frame.serial + first, self._unit if self._lists else 0
-        return answer_message(
-            self._frame.queue, serial, seconds, value, form | self._error_flag(), tickets=tickets, rows=rows
-        )
+        return answer_message(self._frame.queue, serial, seconds, value, form, tickets=tickets, rows=rows)
 
     def _answer_one(self, at: int, seconds: float, result: Any) -> list[Buffer]:
         try:
-            payload: Payload = (result,) if self._apart else self._pickle(result)
+            payload, errors = ((result,), []) if self._apart else self._pickle(result)
         except Exception as error:
             return self._failed(at, error)
-        return self._answer(at, payload, seconds)
+        return self._answer(at, payload, errors, seconds)
 
-    def _answer(self, at: int, payload: Payload, seconds: float | None = None) -> list[Buffer]:
+    def _answer(
+        self, at: int, payload: Payload, errors: list[tuple[int, ItemError]], seconds: float | None = None
+    ) -> list[Buffer]:
         serial = self._frame.serial + at
         seconds = self._seconds() if seconds is None else seconds
-        return answer_message(self._frame.queue, serial, seconds, payload, self._error_flag())
+        if not errors:
+            return answer_message(self._frame.queue, serial, seconds, payload)
+        told = pickle.dumps([(at, error.pieces()) for at, error in errors], 5)
+        return answer_message(self._frame.queue, serial, seconds, (*payload, told), WITH_ERRORS, rows=len(errors))
 
-    def _pickle(self, result: Any) -> Payload:
-        """The result of a ticket. Of a short form, an item's result that cannot be pickled costs that item only."""
+    def _pickle(self, result: Any) -> tuple[Payload, list[tuple[int, ItemError]]]:
+        """The result of a ticket, and which of its items have failed.
+
+        Where items fail alone, so do those whose result cannot be pickled.
+        """
+        if self._retries is None:
+            return dumps(result), []
         try:
-            return dumps(result)
+            if not self._errors:
+                return dumps(result), []
+            return dumps(_without_errors(result)), _errors_in(result)
         except Exception:
-            if self._retries is None:
-                raise
-            self._errors = True
-            return dumps([_sure(item) for item in result])
-
-    def _error_flag(self) -> int:
-        return WITH_ERRORS if self._errors else 0
+            sure = [_sure(item) for item in result]
+            return dumps(_without_errors(sure)), _errors_in(sure)
 
     def _failed(self, at: int, error: BaseException) -> list[Buffer]:
         return failed_message(error, self._frame.queue, self._frame.serial + at, self._seconds())
@@ -393,8 +411,32 @@ def _constant_ones(results: list[Any]) -> int:
     return next(at for at, result in enumerate(results) if type(result) not in _KEPT)
 
 
+def _errors_in(results: list[Any]) -> list[tuple[int, ItemError]]:
+    return [(at, result) for at, result in enumerate(results) if type(result) is ItemError]
+
+
+def _without_errors(results: list[Any]) -> list[Any]:
+    return [None if type(result) is ItemError else result for result in results]
+
+
+def opened_message(frame: Frame, rows: Any) -> list[Buffer]:
+    """Of a part, which is under suspicion: its items are there. Of a lone one, how it looks."""
+    looks = ""
+    if len(rows) == 1:
+        try:
+            looks = repr(rows[0])
+        except Exception as error:
+            looks = f"its repr raises {type(error).__name__}"
+    if len(looks) > _LOOKS:
+        looks = f"{looks[:_LOOKS]}…"
+    body = looks.encode("utf-8", "replace")
+    return encode(Kind.OPENED, (body,), queue=frame.queue, serial=frame.serial)
+
+
 def _sure(result: Any) -> Any:
     """The result of an item, or the error that it cannot be pickled."""
+    if type(result) is ItemError:
+        return result
     try:
         dumps(result)
     except Exception as error:

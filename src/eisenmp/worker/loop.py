@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from eisenmp.errors import StopJob
-from eisenmp.wire import ANY_QUEUE, FOREVER, Buffer, Frame, Kind
-from eisenmp.worker.batch import Run, Work, failed_message
+from eisenmp.wire import ANY_QUEUE, FOREVER, PART, Buffer, Frame, Kind
+from eisenmp.worker.batch import Run, Work, failed_message, opened_message
 from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.inbox import Inbox, Lease
 from eisenmp.worker.toolbox import Toolbox
@@ -78,6 +78,8 @@ def _run(inbox: Inbox, toolbox: Toolbox, frame: Frame, work: Work) -> list[list[
 
     def begins(rows: Any) -> None:
         toolbox.NEXT_LIST = rows
+        if frame.flags & PART:
+            inbox.channel.send(opened_message(frame, rows))
 
     run = Run(frame, work, begins=begins, stop_job=toolbox.stop_job)
     lease = inbox.hold(frame.queue, frame.serial)

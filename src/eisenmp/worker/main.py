@@ -131,7 +131,7 @@ def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shar
                 _work_in_the_background()
             function, per_item = kit.function(), setup["call"] == "item"
             call = entry if function is not None else bind(entry, toolbox)
-            retries = function.retries if function is not None else None
+            retries = function.retries if function is not None else _item_retries(setup)
             run_plain(inbox, toolbox, call, per_item=per_item, retries=retries)
         else:
             call_until_done(inbox, toolbox, entry)
@@ -241,6 +241,13 @@ def die_with(parent: int) -> None:
         return  # the end-of-file on the channel tells as well
     if os.getppid() != parent:  # it died just before
         os._exit(1)
+
+
+def _item_retries(setup: dict[str, Any]) -> int | None:
+    """How often an item is tried again that raised; then it fails alone. None: its chunk fails, and with it the job."""
+    settings = setup["settings"]
+    fail_alone = setup["call"] == "item" and settings["ON_ERROR"] == "skip"
+    return settings["RETRIES"] if fail_alone else None
 
 
 def _work_in_the_background() -> None:
