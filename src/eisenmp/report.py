@@ -14,7 +14,7 @@ from typing import Final
 __all__ = ["Report", "SlowItem", "WorkerReport", "judge"]
 
 _SHORT_ITEM: Final = 20e-6  # seconds of the producer: below, what it does is packing more than anything else
-_IDLE: Final = 0.5  # workers that are busy for less than this share, and are the busiest all the same
+_IDLE: Final = 0.75  # workers that are busy for less than this share, and are the busiest all the same
 _UNITS: Final = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 

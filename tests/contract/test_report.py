@@ -89,7 +89,7 @@ def test_a_report_of_a_run_that_goes_on(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ('bound', 'words'), [('producer', 'the iterable'), ('worker', 'the workers'), ('consumer', 'the loop')]
+    ('bound', 'words'), [('producer', 'the iterable'), ('worker', 'workers'), ('consumer', 'the loop')]
 )
 def test_the_verdict(swift_lab: Lab, bound: str, words: str) -> None:
     func = nap if bound == 'worker' else abs
