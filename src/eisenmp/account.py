@@ -19,7 +19,7 @@ def take_report(job: Job) -> Report:
     workers = tuple(_worker(job, slot, now) for slot in job.crew.supervisor.slots)
     start = min([one.starting * one.seconds for one in workers if one.working or one.waiting], default=elapsed)
     span = max(elapsed - start, 1e-9)
-    producing = [feeder.producing.seconds() for feeder in job.feeders]
+    producing = [feeder.producing.seconds(now) for feeder in job.feeders]
     producer = min(1.0, max(producing, default=0.0) / span)
     busy = [min(1.0, one.working * one.seconds / span) for one in workers]
     consumer = min(1.0, _consumer_seconds(job, now) / span)

@@ -98,7 +98,7 @@ class Feeder:
         self.chunk_bytes = 0
         self.item_bytes = 0
         self.cutting = False
-        self.producing = Meter(clock)
+        self.producing = Meter()
         self._source = source
         self._clock = clock
         self._exact = True

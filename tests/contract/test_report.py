@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -86,6 +87,22 @@ def test_a_report_of_a_run_that_goes_on(lab: Lab) -> None:
     is_sound(left, 2)
     assert left.elapsed == it.report().elapsed
     assert left.items >= second.items
+
+
+def test_what_happens_after_the_end_does_not_count(swift_lab: Lab) -> None:
+    """Not even an iterable that has not noticed that nobody wants more."""
+    go_on = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield from range(5)
+        go_on.wait(ALARM)
+
+    with eisenmp.imap(nap, items(), chunksize=1, **options(swift_lab)) as it:
+        assert list(itertools.islice(it, 5)) == list(range(5))
+    first = it.report()
+    time.sleep(0.05)
+    assert it.report() == first
+    go_on.set()
 
 
 @pytest.mark.parametrize(

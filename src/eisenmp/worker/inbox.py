@@ -168,7 +168,7 @@ class Inbox:
         """Microseconds spent on sending since the last call."""
         told = int(self._sending * 1e6)
         self._sending -= told * 1e-6
-        return min(told, 0xFFFF_FFFF)
+        return max(0, min(told, 0xFFFF_FFFF))  # two threads of a classic worker may both tell the same
 
     def hold(self, queue: int, serial: int, batch: object = None) -> Lease:
         """This thread has taken a chunk: it holds the ticket until it asks the same queue again, or returns."""
