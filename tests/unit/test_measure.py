@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eisenmp.measure import Durations, Hours, Meter
+from eisenmp.worker.inbox import Inbox
 from tests.unit.fakes import Clock
 
 
@@ -83,3 +84,13 @@ def test_a_process_that_dies_while_it_starts() -> None:
     hours.start(2.0)
     hours.up(3.0)
     assert hours.shares(4.0) == (4, 0.75, 0.25, 0, 0)
+
+
+def test_what_a_worker_tells_of_its_sending_is_told_once() -> None:
+    inbox = Inbox(None, plain=True)
+    inbox._sending = 0.0025
+    assert [inbox._told(), inbox._told()] == [2500, 0]
+    inbox._sending = -0.1  # two threads have told the same
+    assert inbox._told() == 0
+    inbox._sending = 1e9
+    assert inbox._told() == 0xFFFF_FFFF
