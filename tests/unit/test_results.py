@@ -561,6 +561,17 @@ def many(bench: Bench, values: list[Any], form: int = Form.LIST, rows: int = 0, 
     return record
 
 
+@pytest.mark.parametrize('rows', [0, 2])
+def test_outcomes_opened_together_are_those_opened_one_by_one(rows: int) -> None:
+    bench = Bench(store=True)
+    record = many(bench, values_for(Form.LIST, rows, 6), rows=rows)
+    bench.ledger.tracks[5].attempts[1] = 3
+    together = bench.results.outcomes_of(record)
+    assert together == [bench.results.outcome(record, at) for at in range(record.tickets)]
+    assert [outcome.attempts for outcome in together[:2]] == [1, 3]
+    assert {type(outcome) for outcome in together} == {Outcome}
+
+
 SHAPES = [(Form.LIST, 0), (Form.LIST, 2), (Form.PICKLES, 0)]
 
 

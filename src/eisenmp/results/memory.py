@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import repeat
 from typing import Any, overload
 
 from eisenmp.errors import CrashError, ResultsError
@@ -243,7 +245,24 @@ class Results(Mapping[str, "QueueResults"]):
         """Open a record: the outcome of each of its tickets."""
         if record.form != Form.LIST:
             return [self.outcome(record, at) for at in range(record.serial, record.serial + record.tickets)]
-        return [self._outcome(record, record.serial + n, value, None) for n, value in enumerate(record.values())]
+        start, tickets = record.serial, record.tickets
+        track = self.ledger.tracks[record.queue]
+        span = slice(start, start + tickets)
+        columns = zip(  # in the order of the fields
+            repeat(self.table[record.queue].name),
+            range(start, start + tickets),
+            record.values(),
+            repeat(None),
+            [track.attempts.get(at, 1) for at in range(start, start + tickets)] if track.attempts else repeat(1),
+            track.slots[span],
+            track.seconds[span],
+            map(State.NAMES.__getitem__, track.states[span]),
+            track.items[span],
+            repeat(()),
+            repeat(()),
+            strict=False,
+        )
+        return list(map(partial(tuple.__new__, Outcome), columns))
 
     def outcome(self, record: Record, at: int) -> Outcome:
         """Open a record for one of its tickets."""

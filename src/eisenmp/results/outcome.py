@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eisenmp.errors import CrashError
 from eisenmp.payload import Payload, dumps, loads, loads_error, nbytes
@@ -31,9 +31,10 @@ class Part:
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one ticket.
+
+    A named tuple and no dataclass, since a million of them are made in a job of a million short tickets.
 
     Attributes:
         queue: name of the queue, as in ``q_name_id_lst``.
