@@ -3,13 +3,14 @@
 A map of this folder, along the way of the data::
 
     manager.py      Mp, the seed's API: wires the parts (equipment.py, intake.py, handles.py, leave.py help it)
-    short.py        imap and imap_chunks over the same parts
+    short.py        imap and imap_chunks over the same parts;  aio.py  the same for asyncio
     settings.py     settings, validated; everything unknown goes to the toolbox
     feeder.py     1 an iterable (sources.py) -> chunks -> a queue, held back by it
     queues.py     2 named bounded queues; exchange.py brings their entries and readers together
     dispatcher.py 3 the one event loop (turns.py: who drives it); tickets.py: leases, answers; messages.py: the rest
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
     suspects.py     pure: which items kill workers;  parts.py  chunks that are handed out in parts
+    measure.py      running totals of time;  account.py, report.py  what a job has done with it, and what holds it up
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eisenmp import spaces
+    from eisenmp.aio import aimap, aimap_chunks
     from eisenmp.errors import (
         CrashError,
         EisenmpError,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         WorkerStartError,
     )
     from eisenmp.manager import Mp
+    from eisenmp.report import Report
     from eisenmp.results import Outcome, Part, Results
     from eisenmp.settings import override, usable_cores
     from eisenmp.short import Failure, imap, imap_chunks
@@ -68,12 +71,15 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "RemoteTraceback",
+    "Report",
     "Results",
     "ResultsError",
     "SettingsError",
     "StopJob",
     "WorkerCallError",
     "WorkerStartError",
+    "aimap",
+    "aimap_chunks",
     "imap",
     "imap_chunks",
     "override",
@@ -83,9 +89,11 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Failure", "imap", "imap_chunks"), "short"),
+    **dict.fromkeys(("aimap", "aimap_chunks"), "aio"),
     "Mp": "manager",
     "Outcome": "results",
     "Part": "results",
+    "Report": "report",
     "Results": "results",
     "override": "settings",
     "usable_cores": "settings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,11 +10,12 @@ from dataclasses import dataclass, field
 from eisenmp.credit import History
 from eisenmp.engines import Engine
 from eisenmp.engines.base import ProcessHandle
+from eisenmp.measure import Hours
 from eisenmp.payload import Payload
 from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor
 from eisenmp.wire import Buffer
 
-__all__ = ["Crew", "Worker"]
+__all__ = ["Crew", "Worker", "peak_bytes"]
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +34,7 @@ class Worker:
     done_enough: bool = False  # it has reached a limit
     retiring: bool = False  # it was told to leave, so that a fresh process can take its place
     measured: float = 0.0  # when its memory was looked at last
+    told_end: bool = False  # of a stream, once at least
     watched: bool = False  # a timer looks at it when its oldest chunk is due (CHUNK_TIMEOUT)
     trouble: str = ""  # why we have killed it
 
@@ -52,6 +55,7 @@ class Crew:
         self.workers: dict[int, Worker] = {}
         self.handles: dict[int, ProcessHandle] = {}  # by slot, the present or the last one
         self.to_start: deque[int] = deque(slot.number for slot in supervisor.slots)
+        self.hours = [Hours() for _ in supervisor.slots]  # by slot
 
     def start_waiting(self) -> list[tuple[int, OSError]]:
         """Start what is due, on this thread, which lives as long as the workers.
@@ -88,6 +92,14 @@ class Crew:
         del self.workers[worker.number]
         return None if self.supervisor.stopping else self.supervisor.retire(worker.slot, now)
 
+    def note_memory(self, worker: Worker | None = None) -> None:
+        """Look how much memory the worker has had, or each of them, before it goes."""
+        for one in self.workers.values() if worker is None else (worker,):
+            pid = self.handles[one.slot].known_pid
+            if pid is not None and pid != os.getpid():  # a thread of ours has no memory of its own
+                peak = peak_bytes(pid)
+                self.hours[one.slot].memory = peak if peak is not None else self.hours[one.slot].memory
+
     def broadcast(self, message: list[Buffer]) -> None:
         """Send one message to every worker."""
         for number in list(self.workers):
@@ -95,6 +107,7 @@ class Crew:
 
     def kill_all(self) -> None:
         """End every process now; none is started again."""
+        self.note_memory()
         self.supervisor.stop()
         self.to_start.clear()
         for slot in self.supervisor.slots:
@@ -102,3 +115,15 @@ class Crew:
                 slot.phase = Phase.GONE
         for number in list(self.workers):
             self.engine.kill(number)
+
+
+def peak_bytes(pid: int) -> int | None:
+    """The most memory that a living process has had resident, from ``/proc``; None elsewhere, or when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    return None

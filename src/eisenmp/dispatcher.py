@@ -214,7 +214,9 @@ class Dispatcher:
             now = self._job.clock()
             decision = crew.supervisor.down(slot, f"no process: {why}", now, needed=True, blamed=False)
             self._decide(decision, error.with_traceback(None))
+        now = self._job.clock()
         for slot in slots:
+            crew.hours[slot].start(now)
             self._watch_start(crew.supervisor.slots[slot].worker)
         self._launched.set()
 
@@ -262,7 +264,7 @@ class Dispatcher:
         """The end, 4: from the loop, without the lock, after all that workers have printed."""
         job = self._job
         with job.lock:
-            job.results.end(job.error)
+            job.end_results()
         try:
             self._on_over()
         except Exception as error:
@@ -279,7 +281,9 @@ class Dispatcher:
     # ---- life and death
 
     def _up(self, worker: Worker, frame: Frame) -> None:
-        self._job.crew.supervisor.up(worker.slot, self._job.clock())
+        now = self._job.clock()
+        self._job.crew.supervisor.up(worker.slot, now)
+        self._job.crew.hours[worker.slot].up(now)
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
         """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
@@ -296,6 +300,7 @@ class Dispatcher:
         """The end, 2: its entry function has returned."""
         if not worker.retiring:
             self._job.crew.supervisor.returned(worker.slot)
+        self._job.crew.hours[worker.slot].leave(self._job.hour())
         self._job.exchange.put_back(self._job.ledger.returned(worker.number))
         self.tickets.flush_closing(worker)
 
@@ -305,6 +310,7 @@ class Dispatcher:
         if worker.trouble:
             end = Exit(end.code, worker.trouble)
         self._forget_requests(worker)
+        job.crew.hours[worker.slot].leave(job.hour(), job.ledger.busy_since(worker.number))
         blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
+from eisenmp.measure import Meter
 from eisenmp.payload import Payload, are_constant, dumps, dumps_plain, has_large, nbytes
 from eisenmp.sources import Slices, Source
 
@@ -82,6 +83,7 @@ class Feeder:
         chunk_bytes: size of a pickled chunk, lately.
         item_bytes: the same of an item.
         cutting: it reads a batch just now; chunks of it may wait for their neighbours (see :meth:`hurry`).
+        producing: all its time but that in which it waits for room.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Feeder:
         self.chunk_bytes = 0
         self.item_bytes = 0
         self.cutting = False
+        self.producing = Meter()
         self._source = source
         self._clock = clock
         self._exact = True
@@ -159,11 +162,13 @@ class Feeder:
     def _run(self, sink: Sink) -> None:
         self._sink = sink
         error: BaseException | None = None
+        self.producing.begin()
         try:
             error = self._feed()
         except BaseException as raised:  # pickling runs the items' own code, which may raise anything
             error = raised
         finally:
+            self.producing.end()
             self.done = True
             sink.feeder_done(self, error)
             # Let go of the iterable, as a loop that is left does: where nobody else holds a generator, its `finally`

@@ -27,7 +27,7 @@ class Intake:
         job.assist()
         with job.lock:
             queue = job.table[feeder.queue]
-            if not self._await(queue, lambda: self._has_room(queue)):
+            if not self._await(feeder, queue, lambda: self._has_room(queue)):
                 return 0
             return self._size_up(feeder, queue)
 
@@ -57,7 +57,7 @@ class Intake:
         with job.lock:
             queue = job.table[feeder.queue]
             # several feeders of one queue may have seen the same room; its bytes are known only now
-            self._await(queue, lambda: self._has_room(queue) and self._has_bytes(queue, size))
+            self._await(feeder, queue, lambda: self._has_room(queue) and self._has_bytes(queue, size))
             chunk = job.ledger.add(queue.number, items, payload, size, cut.tickets, cut.rows)
             chunk.nested = cut.nested
             if job.exchange.feeding_over:
@@ -86,7 +86,7 @@ class Intake:
             job.exchange.feeder_ends(job.table[feeder.queue])
             job.look_if_settled()
 
-    def _await(self, queue: NamedQueue, ready: Callable[[], bool]) -> bool:
+    def _await(self, feeder: Feeder, queue: NamedQueue, ready: Callable[[], bool]) -> bool:
         """Wait until `ready`; False: the feeding is over."""
         job = self._job
         job.feeders_waiting += 1
@@ -95,7 +95,9 @@ class Intake:
                 if ready():
                     return True
                 job.rests()
+                feeder.producing.end()
                 job.room(queue).wait()
+                feeder.producing.begin()
             return False
         finally:
             job.feeders_waiting -= 1

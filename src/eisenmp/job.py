@@ -16,6 +16,7 @@ from eisenmp.engines import Engine
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
 from eisenmp.listen import Listener
+from eisenmp.measure import Durations
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Results
 from eisenmp.settings import Settings
@@ -79,6 +80,8 @@ class Job:
         self._windows: dict[int, Window] = {}
         self.paces: dict[int, History] = {}  # of each queue's chunks, all workers together
         self.item_paces: dict[int, History] = {}  # the same of its items
+        self.durations = Durations()  # of all items, for the report
+        self.settled: float | None = None  # when the last outcome was there
 
     def news(self, text: str) -> None:
         """Tell the listener, once the lock is free."""
@@ -124,15 +127,25 @@ class Job:
 
         Elsewhere workers may say more than tickets ask for, and feeders may be added, until all have returned.
         """
-        if not self.single or self.results.over or any(not feeder.done for feeder in self.feeders):
-            return
+        if not self.single or self.results.over or any(queue.feeders_open for queue in self.table):
+            return  # not feeder.done, which is set before its error is known here
         if not any(track.live_tickets for track in self.ledger.tracks.values()):
             self.later.append(self._announce_settled)  # after what was printed so far
             self.engine.wake()
 
     def _announce_settled(self) -> None:
         with self.lock:
-            self.results.end(self.error)
+            self.end_results()
+
+    def hour(self) -> float:
+        """The time, as far as the report counts it: what workers do after the last outcome is no part of it."""
+        return self.clock() if self.settled is None else self.settled
+
+    def end_results(self) -> None:
+        """No further outcome will come: readers are told."""
+        if self.settled is None:
+            self.settled = self.clock()
+        self.results.end(self.error)
 
     def spoil(self, error: BaseException) -> None:
         """The job goes on, but `wait` will raise this."""
@@ -168,7 +181,7 @@ class Job:
             self.exchange.close()
             self.release_feeders()
             if not self.results.over:
-                self.results.end(self.error)
+                self.end_results()
             self.engine.close()
         self.on_ended()  # first: who comes back from `wait` with a Ctrl-C sets the hook of leave.py anew
         self.over.set()

@@ -230,6 +230,10 @@ class Ledger:
         held = [chunk for (number, _), chunk in self.held.get(worker, {}).items() if number == queue]
         return sum([chunk.tickets for chunk in held]), any(chunk.begun for chunk in held)
 
+    def busy_since(self, worker: int) -> float | None:
+        """When the worker began the oldest of what it is at; None: it is at nothing."""
+        return min([chunk.since for chunk in self.held.get(worker, {}).values() if chunk.begun], default=None)
+
     def done(
         self,
         worker: int,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from eisenmp.account import take_report
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import LineDisplay, print_results
@@ -26,6 +27,7 @@ from eisenmp.ledger import Ledger
 from eisenmp.listen import Snapshot
 from eisenmp.payload import dumps
 from eisenmp.queues import QueueTable
+from eisenmp.report import Report
 from eisenmp.results import Results
 from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
 from eisenmp.snapshot import take_snapshot
@@ -467,6 +469,11 @@ class Mp:
         with self._lock:
             info = self._dispatcher.messages.info if self._dispatcher is not None else {}
             return take_snapshot(self._started(), info)
+
+    def report(self) -> Report:
+        """What the job has done with its time so far, or did in all, and what holds it up."""
+        with self._lock:
+            return take_report(self._started())
 
     def _started(self) -> Job:
         if self._job is None:

@@ -10,15 +10,31 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
-from eisenmp.functions import check_function
+from eisenmp.functions import Function, check_function
 from eisenmp.manager import Mp
-from eisenmp.results import Form, Outcome, Record
+from eisenmp.report import Report
+from eisenmp.results import Form, Outcome, OutcomeReader, Record
 from eisenmp.settings import Settings, check
+from eisenmp.sources import Source, size_of, source_of
 
-__all__ = ["Failure", "Imap", "imap", "imap_chunks"]
+__all__ = ["Course", "Failure", "Imap", "Plan", "imap", "imap_chunks", "source_from"]
 
 R = TypeVar("R")
 OnError = Literal["raise", "skip", "yield"]
+
+_NAMES: Final = {  # our settings and what they are called here
+    "NUM_PROCS": "max_workers",
+    "NUM_ROWS": "chunksize",
+    "BUFFER_CHUNKS": "buffersize",
+    "CHUNK_TIMEOUT": "timeout",
+    "RETRIES": "retries",
+    "MAX_CHUNKS_PER_WORKER": "maxtasksperchild",
+    "CRASH_RETRIES": "crash_retries",
+    "START_METHOD": "start_method",
+    "ENGINE": "engine",
+    "INFO_ENABLE": "progress",
+    "INFO_THREAD_MAX": "total",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +52,91 @@ class Failure:
     ticket: int
 
 
-class _Course(Generic[R]):
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a short form was asked for, validated."""
+
+    settings: Settings
+    function: Function
+    ordered: bool | int
+    per_item: bool
+    on_error: str
+
+    @classmethod
+    def made(cls, func: Callable[[Any], Any], options: Mapping[str, Any], *, per_item: bool) -> Plan:
+        """From the arguments of a short form, by their names.
+
+        Raises:
+            SettingsError: one of them does not fit.
+        """
+        given = {setting: options[name] for setting, name in _NAMES.items()}
+        for setting, value in given.items():
+            check(setting, value, _NAMES[setting])
+        on_error, ordered = options["on_error"], options["ordered"]
+        if on_error not in ("raise", "skip", "yield"):
+            raise SettingsError(f"on_error={on_error!r} does not fit; allowed: one of 'raise', 'skip', 'yield'")
+        if not isinstance(ordered, int) or ordered < 0:
+            raise SettingsError(f"ordered={ordered!r} does not fit; allowed: True, False, or a number of chunks")
+        retries = given["RETRIES"] if per_item else None
+        function = check_function(func, options["initializer"], options["initargs"], retries=retries)
+        settings = Settings(WORKER_CALL="item" if per_item else "chunk", ON_ERROR="skip", **given)
+        return cls(settings, function, ordered, per_item, on_error)
+
+
+class Course(Generic[R]):
     """The job behind an iterator.
 
     It knows nothing of the :class:`Imap` that shows it, so that it ends with the last one who reads: no cycle of
     references keeps it until the garbage collector comes.
     """
 
-    def __init__(self, emp: Mp, *, ordered: bool | int, per_item: bool, on_error: str) -> None:
-        self.emp = emp
+    def __init__(self, plan: Plan) -> None:
+        self.emp = emp = Mp()
+        emp.disown()
         self.failures: list[Failure] = []
-        self.begun = False
-        self._per_item = per_item
-        self._on_error = on_error
+        self.launched = False
+        self._begun = False  # there is a job to be ended by whoever leaves
+        self._left = False
+        self._per_item = plan.per_item
+        self._on_error = plan.on_error
         self._error: BaseException | None = None  # to be raised when what came before it is read
         self._known = (0, 0)  # of the last failure: ticket, and items before it
-        self._reader = emp.results.outcomes(ordered=ordered)
+        self._reader = emp.results.outcomes(ordered=plan.ordered)
 
     def __del__(self) -> None:
-        self._abandon()
+        self.abandon()
+
+    @property
+    def reader(self) -> OutcomeReader:
+        """Gives the results as they come."""
+        return self._reader
+
+    @property
+    def error(self) -> BaseException | None:
+        """What is to be raised when all that was opened is read."""
+        return self._error
+
+    def launch(self, plan: Plan, source: Source, size: int | None) -> None:
+        """Start the job; if somebody has left meanwhile, it ends at once.
+
+        Args:
+            plan: the one that it was made with.
+            source: of the items.
+            size: how many there are, where that can be told.
+
+        Raises:
+            PayloadError: the function cannot be pickled.
+        """
+        total = plan.settings.INFO_THREAD_MAX or size or None
+        self.emp.feed(source, total=total)  # type: ignore[arg-type]  # a source stays what it is
+        self.emp.launch(plan.settings, [], {}, plan.function)
+        self.launched = self._begun = True
+        if self._left:
+            self.abandon()
+
+    def open(self, record: Record) -> list[Any]:
+        """The results in what the reader gave; look at `error` after the last of them."""
+        return self._open(record)
 
     def close(self) -> None:
         """End the job now, and see its processes gone."""
@@ -63,14 +145,15 @@ class _Course(Generic[R]):
             self.emp.kill()
         self.emp.join()
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """Nobody reads any more.
 
         The garbage collector may call this on any thread, whatever that is at: nothing is waited for, no lock taken.
         """
-        if not self.begun or self.emp.results.over:
+        self._left = True
+        if not self._begun or self.emp.results.over:
             return
-        self.begun = False
+        self._begun = False
         try:
             _thread.start_new_thread(self.emp.kill, ())
         except RuntimeError:  # the interpreter ends
@@ -90,7 +173,7 @@ class _Course(Generic[R]):
             if self._error is not None:
                 raise self._error
         except GeneratorExit:  # somebody has left his loop
-            self._abandon()
+            self.abandon()
             raise
         except KeyboardInterrupt as interrupt:
             self.emp.cut_off(interrupt)
@@ -169,7 +252,7 @@ class Imap(Iterator[R], Generic[R]):
         failures: what has failed so far, in the order in which it was met.
     """
 
-    def __init__(self, course: _Course[R]) -> None:
+    def __init__(self, course: Course[R]) -> None:
         self.failures = course.failures
         self._course = course
         self._values: Iterator[R] = chain.from_iterable(course.messages())
@@ -187,6 +270,10 @@ class Imap(Iterator[R], Generic[R]):
     def answer(self) -> Any:
         """The value of the :class:`eisenmp.StopJob` that the function raised; None without one."""
         return self._course.emp.results.answer
+
+    def report(self) -> Report:
+        """What the job has done with its time so far, or did in all, and what holds it up. ``print`` it."""
+        return self._course.emp.report()
 
     def stop(self) -> None:
         """Start no further chunk. What is running is finished, and its results still come."""
@@ -288,43 +375,27 @@ def imap_chunks(  # noqa: PLR0913  # see imap
     return _begin(func, iterable, locals(), per_item=False)
 
 
-_NAMES: Final = {  # our settings and what they are called here
-    "NUM_PROCS": "max_workers",
-    "NUM_ROWS": "chunksize",
-    "BUFFER_CHUNKS": "buffersize",
-    "CHUNK_TIMEOUT": "timeout",
-    "RETRIES": "retries",
-    "MAX_CHUNKS_PER_WORKER": "maxtasksperchild",
-    "CRASH_RETRIES": "crash_retries",
-    "START_METHOD": "start_method",
-    "ENGINE": "engine",
-    "INFO_ENABLE": "progress",
-    "INFO_THREAD_MAX": "total",
-}
+def source_from(iterable: Any) -> Source:
+    """How to read the iterable of a short form.
+
+    Raises:
+        SettingsError: it cannot be iterated.
+    """
+    kind = type(iterable)
+    try:
+        if hasattr(kind, "__iter__") or hasattr(kind, "__getitem__"):
+            return source_of(iterable)
+    except TypeError:
+        pass
+    hint = "; call the generator function: f()" if callable(iterable) else ""
+    raise SettingsError(f"iterable={iterable!r} cannot be iterated; allowed: a generator, a list, a range, …{hint}")
 
 
 def _begin(
     func: Callable[[Any], Any], iterable: Iterable[Any], options: Mapping[str, Any], *, per_item: bool
 ) -> Imap[Any]:
-    given = {setting: options[name] for setting, name in _NAMES.items()}
-    for setting, value in given.items():
-        check(setting, value, _NAMES[setting])
-    on_error, ordered = options["on_error"], options["ordered"]
-    if on_error not in ("raise", "skip", "yield"):
-        raise SettingsError(f"on_error={on_error!r} does not fit; allowed: one of 'raise', 'skip', 'yield'")
-    if not isinstance(ordered, int) or ordered < 0:
-        raise SettingsError(f"ordered={ordered!r} does not fit; allowed: True, False, or a number of chunks")
-    kind = type(iterable)
-    if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
-        raise SettingsError(f"iterable={iterable!r} cannot be iterated; allowed: a generator, a list, a range, …")
-    function = check_function(
-        func, options["initializer"], options["initargs"], retries=given["RETRIES"] if per_item else None
-    )
-    settings = Settings(WORKER_CALL="item" if per_item else "chunk", ON_ERROR="skip", **given)
-    emp = Mp()
-    emp.disown()
-    course: _Course[Any] = _Course(emp, ordered=ordered, per_item=per_item, on_error=on_error)
-    emp.feed(iterable, total=given["INFO_THREAD_MAX"])
-    emp.launch(settings, [], {}, function)
-    course.begun = True
+    plan = Plan.made(func, options, per_item=per_item)
+    source = source_from(iterable)
+    course: Course[Any] = Course(plan)
+    course.launch(plan, source, size_of(iterable))
     return Imap(course)

@@ -121,6 +121,8 @@ def _length(whole: Any) -> int:
     return len(whole)
 
 
-def source_of(iterable: Iterable[Any]) -> Source:
-    """How to read it. Raises TypeError when it cannot be iterated."""
+def source_of(iterable: Iterable[Any] | Source) -> Source:
+    """How to read it; what is a source already stays what it is. Raises TypeError when it cannot be iterated."""
+    if isinstance(iterable, Items | Slices):
+        return iterable
     return Slices(iterable) if is_sliceable(iterable) else Items(iter(iterable))

@@ -46,6 +46,7 @@ class TicketDesk:
     def get(self, worker: Worker, frame: Frame) -> None:
         """A worker asks for the next entry of a queue, or of any queue that is fed."""
         job, request = self._job, frame.serial
+        job.crew.hours[worker.slot].sending += frame.skip * 1e-6
 
         def too_late() -> None:
             job.exchange.withdraw(queue, getter)
@@ -79,6 +80,9 @@ class TicketDesk:
         if isinstance(entry, Chunk):
             self._lease(worker, entry, request)
             return
+        if entry is None and not worker.told_end:
+            worker.told_end = True
+            self._job.crew.note_memory(worker)  # it is about to leave
         kind, payload = (Kind.END, ()) if entry is None else (Kind.MESSAGE, entry.payload)
         self._job.engine.send(worker.number, encode(kind, payload, queue=queue.number, serial=request))
 
@@ -215,11 +219,17 @@ class TicketDesk:
         if worker.results:
             record.check()  # one of these may have to be laid in there
         items = self.settle(worker, record, frame.number)
+        self._note_time(worker, frame, items)
         if items:
             worker.histories.setdefault(queue, History()).add(frame.number, tickets)
             self._job.paces.setdefault(queue, History()).add(frame.number, tickets)
             self._job.item_paces.setdefault(queue, History()).add(frame.number, items)
             self._short[worker.number, queue] = (worker, self._job.table[queue])
+
+    def _note_time(self, worker: Worker, frame: Frame, items: int) -> None:
+        """For the report."""
+        self._job.crew.hours[worker.slot].worked(self._job.clock(), frame.number)
+        self._job.durations.add(frame.queue, frame.serial, items, frame.number)
 
     def settle(self, worker: Worker, record: Record, seconds: float) -> int:
         """Book tickets as done: what was held for them becomes visible.
@@ -284,6 +294,7 @@ class TicketDesk:
 
     def taken(self, worker: Worker, frame: Frame) -> None:
         """The worker gets to a chunk that was handed out ahead."""
+        self._job.crew.hours[worker.slot].sending += frame.skip * 1e-6
         self._job.ledger.begin(worker.number, frame.queue, frame.serial, self._job.clock(), frame.tickets or 1)
         self._watch_time(worker)
         self._moved_on(frame.queue)
@@ -313,6 +324,7 @@ class TicketDesk:
         if outcome is None:
             return
         chunk, again = outcome
+        self._note_time(worker, frame, 0 if again else chunk.items)
         worker.results.pop(key, None)
         worker.forwards.pop(key, None)
         if again:

@@ -5,7 +5,8 @@ A message is a fixed header of 44 bytes, the lengths of its out-of-band buffers 
     kind u8 | flags u8 | buffers u16 | queue u32 | serial u64 | number f64 |
     tickets u32 | skip u32 | rows u32 | body length u64
 
-Messages about tickets speak of `tickets` of them in a row, from `serial` on; other kinds leave the three at 0.
+Messages about tickets speak of `tickets` of them in a row, from `serial` on; other kinds leave the three at 0. But
+`skip` of GET and TAKEN is how many microseconds the worker has spent on sending results since the last of these.
 
 With the flag PLACED, one offset (8 bytes) for the body and for each buffer follows the lengths: where in the shared
 memory of the two sides it lies (ring.py), or INLINE, when it follows in the message as usual.

@@ -276,10 +276,10 @@ CELLS = """
 
 
 @pytest.mark.parametrize('method', ['spawn', 'forkserver', 'fork'])
-@pytest.mark.parametrize('how', ['file', 'stdin', '-c', 'cells'])
-def test_functions_of_main_without_a_guard(tmp_path: Path, how: str, method: str) -> None:
-    text = (CELLS if how == 'cells' else SCRIPT).format(method=method)
-    done = run_script(tmp_path, text, how='file' if how == 'cells' else how, flags=strict(method))
+@pytest.mark.parametrize('text', [SCRIPT, CELLS], ids=['script', 'cells'])
+@pytest.mark.parametrize('how', ['file', 'stdin', '-c'])
+def test_functions_of_main_without_a_guard(tmp_path: Path, how: str, text: str, method: str) -> None:
+    done = run_script(tmp_path, text.format(method=method), how=how, flags=strict(method))
     assert (done.stdout, done.stderr) == ('fine\n', '')
 
 
@@ -820,7 +820,29 @@ def test_how_many_workers(process_forms: Forms, workers: int) -> None:
         assert len(job_of(it).crew.handles) == workers
 
 
+# ---- the line of progress
+
+
+@pytest.mark.parametrize('given', ['(n for n in range(1000)), total=1000', 'range(1000)'])
+def test_a_line_of_progress(tmp_path: Path, given: str) -> None:
+    text = f"""
+        import eisenmp
+
+        with eisenmp.imap(abs, {given}, max_workers=2, progress=True) as it:
+            print(sum(it))
+    """
+    done = run_script(tmp_path, text)
+    assert done.stdout == '499500\n'
+    assert '100 %' in done.stderr
+    assert '1,000/1,000 items' in done.stderr
+    assert done.stderr.count('\n') == 1
+
+
 # ---- wrong arguments
+
+
+def numbers() -> Iterator[int]:
+    yield 1
 
 
 @pytest.mark.parametrize('form', [eisenmp.imap, eisenmp.imap_chunks])
@@ -829,8 +851,9 @@ def test_how_many_workers(process_forms: Forms, workers: int) -> None:
     [
         ({'func': 7}, r'func=7 cannot be called; allowed: a function'),
         ({'iterable': 7}, r'iterable=7 cannot be iterated; allowed: a generator'),
-        ({'iterable': numpy.array(7)}, r'=array\(7\) cannot be iterated'),
+        ({'iterable': numpy.array(7)}, r'iterable=array\(7\) cannot be iterated'),
         ({'iterable': range}, r"iterable=<class 'range'> cannot be iterated"),
+        ({'iterable': numbers}, r'iterable=<function numbers .* call the generator function: f\(\)'),
         ({'max_workers': 0}, r'max_workers=0 does not fit; allowed: a whole number from 1'),
         ({'max_workers': 'two'}, r"max_workers='two' does not fit"),
         ({'chunksize': 0}, r"chunksize=0 does not fit; allowed: a whole number from 1 on, 'auto'"),

@@ -289,6 +289,25 @@ def test_an_error_of_the_iterable_spoils_the_job_and_what_was_made_is_finished()
     assert desk.queue.feeders_open == 0
 
 
+def test_a_short_form_is_not_settled_before_the_error_of_its_iterable_is_known() -> None:
+    """The feeder says that it is done before it tells of its error; the last answer may come in between."""
+    desk = Desk()
+    desk.job.single = True
+    desk.job.feeders.append(desk.feeder)
+    desk.add()
+    desk.feeder.done = True
+    desk.answer(desk.take())
+    with desk.job.lock:
+        desk.job.look_if_settled()
+    assert not desk.job.later
+    error = OSError('the disk is gone')
+    desk.intake.feeder_done(desk.feeder, error)
+    for call in desk.job.later:
+        call()
+    assert desk.job.results.over
+    assert desk.job.results.error is error
+
+
 def test_the_first_error_counts() -> None:
     desk = Desk()
     first = OSError('first')

@@ -50,6 +50,7 @@ class Results(Mapping[str, "QueueResults"]):
         self._recent_tickets = 0
         self._dropped = 0
         self._streams: list[Stream] = []
+        self.newest: Stream | None = None  # the last one that came, still there or not
 
     def keep(self, *, all_values: bool, last: int) -> None:
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
@@ -133,6 +134,7 @@ class Results(Mapping[str, "QueueResults"]):
             for record in first:
                 stream.give(record)
             self._streams.append(stream)
+            self.newest = stream
             self._recent.clear()
             self._recent_tickets = 0
             return OutcomeReader(self, stream)
@@ -149,6 +151,8 @@ class Results(Mapping[str, "QueueResults"]):
         for stream in tuple(self._streams):  # a reader that is collected as garbage leaves at any time
             stream.give(record)
             wake = wake or stream.waiting
+            if stream.ready:
+                stream.ring()
         if wake:
             self.cond.notify_all()
         if not self._streams and not self.store:
@@ -222,6 +226,7 @@ class Results(Mapping[str, "QueueResults"]):
                 self._recent_tickets += sum([record.tickets for record in left])
                 self._trim()
         stream.detach()
+        stream.ring()
         for queue in stream.given:
             self.on_read(queue)
         self.cond.notify_all()
@@ -231,6 +236,8 @@ class Results(Mapping[str, "QueueResults"]):
         self.over = True
         self.error = error
         self.cond.notify_all()
+        for stream in tuple(self._streams):
+            stream.ring()
 
     def first_item(self, queue: str, ticket: int, known: tuple[int, int] = (0, 0)) -> int:
         """How many items the chunks before that ticket had. `known`: the same of another ticket, to count on from."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from eisenmp.measure import Meter
 from eisenmp.results.outcome import Outcome, Record
 
 __all__ = ["OutcomeReader", "Source", "Stream"]
@@ -38,7 +40,10 @@ class Stream:
         self.attached = True
         self.holds_back = True
         self.waiting = False  # the reader sleeps
+        self.bell: Callable[[], None] | None = None  # wakes a reader that no thread waits for
         self.owner = threading.get_ident()
+        self.waits = Meter()  # of the reader, for the next outcome
+        self.began = self.last = time.monotonic()  # when the reader came, and when it took something last
         self.given: dict[int, int] = {}
         self.taken: dict[int, int] = {}
         self.given_bytes: dict[int, int] = {}
@@ -70,6 +75,12 @@ class Stream:
             at += due.tickets
         self._next[queue] = at
 
+    def ring(self) -> None:
+        """There is something to read, or nothing will come: tell a reader that asked to be told."""
+        bell, self.bell = self.bell, None
+        if bell is not None:
+            bell()
+
     def unread(self, queue: int) -> int:
         """Outcomes of a queue that the reader has not taken."""
         return self.given.get(queue, 0) - self.taken.get(queue, 0)
@@ -80,6 +91,7 @@ class Stream:
 
     def took(self, record: Record) -> None:
         """The reader is done with all of a record."""
+        self.last = time.monotonic()
         queue = record.queue
         self.taken[queue] = self.taken.get(queue, 0) + record.tickets
         self.taken_bytes[queue] = self.taken_bytes.get(queue, 0) + record.size
@@ -156,20 +168,49 @@ class OutcomeReader(Iterator[Outcome]):
         with results.cond:
             stream.owner = threading.get_ident()
             stream.holds_back = stream.attached
-            while not stream.ready:
-                if not stream.attached:
-                    raise StopIteration
-                if results.over:
-                    stream.skip_gaps()
-                    if stream.ready:
-                        return
-                    results.detach(stream)
-                    if results.error is not None:
-                        raise results.error
-                    raise StopIteration
+            while not self._has_come():
                 stream.waiting = True
-                results.cond.wait()
+                stream.waits.begin()
+                try:
+                    results.cond.wait()
+                finally:
+                    stream.waits.end()
                 stream.waiting = False
+
+    def _has_come(self) -> bool:
+        """Whether there is something to read now. Raises StopIteration or what ended the job: no more will come."""
+        results, stream = self._results, self._stream
+        if stream.ready:
+            return True
+        if not stream.attached:
+            raise StopIteration
+        if not results.over:
+            return False
+        stream.skip_gaps()
+        if stream.ready:
+            return True
+        results.detach(stream)
+        raise StopIteration if results.error is None else results.error
+
+    def poll(self, bell: Callable[[], None] | None = None) -> Record | None:
+        """The next outcomes as they came, or None; nothing is waited for.
+
+        Args:
+            bell: called once, on any thread and under the job's lock, when it is worth asking again after None.
+
+        Raises:
+            StopIteration: no more will come.
+        """
+        stream = self._stream
+        with self._results.cond:
+            stream.waits.end()
+            stream.waiting = False
+            if self._has_come():
+                return stream.ready.popleft()
+            if bell is not None:
+                stream.bell, stream.waiting = bell, True
+                stream.waits.begin()
+            return None
 
     def close(self) -> None:
         """Read no further. What was not read is kept for the next reader, as far as the window goes."""

@@ -284,6 +284,11 @@ class Run:
         with self._lock:
             return self._frame.serial + self._first + len(self._results) // self._unit
 
+    @property
+    def worked_until(self) -> float:
+        """Up to when the durations in its answers reach; what follows is packing and sending."""
+        return self._since
+
     def hurry(self) -> list[list[Buffer]]:
         """It takes long: what answers the tickets that are done, gives back those not begun, names the one at work.
 

@@ -106,6 +106,8 @@ class Inbox:
         self.tools: deque[Frame] = deque()
         self.tools_seen = 0
         self.on_queue: Any = None  # called with the row of a queue made after the start
+        self.worked_until: float | None = None  # since then the thread that works packs and sends results
+        self._sending = 0.0  # seconds spent on that and not told yet
         self._replies: dict[int, Frame] = {}
         self._requests = count(1)
         self._given_up: set[int] = set()  # requests whose thread was interrupted while it waited
@@ -149,16 +151,30 @@ class Inbox:
         while True:
             frame = self.stock.take(queue)
             if frame is not None:
-                taken = encode(Kind.TAKEN, queue=frame.queue, serial=frame.serial, tickets=frame.tickets)
-                self.channel.send(*answers, taken)
+                taken = encode(
+                    Kind.TAKEN, queue=frame.queue, serial=frame.serial, tickets=frame.tickets, skip=self._told()
+                )
+                self._send(*answers, taken)
                 return frame
             request = next(self._requests)
-            self.channel.send(*answers, encode(Kind.GET, queue=queue, serial=request, number=timeout))
+            self._send(*answers, encode(Kind.GET, queue=queue, serial=request, number=timeout, skip=self._told()))
             answers = ()
             reply = self._reply(request)
             self.stock.asked(queue)
             if reply.kind != Kind.AHEAD:
                 return reply
+
+    def _send(self, *messages: list[Buffer]) -> None:
+        """Send, and note how long that takes, packing included."""
+        begun, self.worked_until = self.worked_until or time.perf_counter(), None
+        self.channel.send(*messages)
+        self._sending += time.perf_counter() - begun
+
+    def _told(self) -> int:
+        """Microseconds spent on sending since the last call."""
+        told = int(self._sending * 1e6)
+        self._sending -= told * 1e-6
+        return max(0, min(told, 0xFFFF_FFFF))  # two threads of a classic worker may both tell the same
 
     def hold(self, queue: int, serial: int, batch: object = None) -> Lease:
         """This thread has taken a chunk: it holds the ticket until it asks the same queue again, or returns."""

@@ -87,7 +87,9 @@ def _run(inbox: Inbox, toolbox: Toolbox, frame: Frame, work: Work) -> list[list[
         lease.where = run.current
         inbox.stock.begin(run, frame.tickets)
     try:
-        return run.work()
+        answers = run.work()
+        inbox.worked_until = run.worked_until
+        return answers
     finally:
         inbox.stock.at_work = None
         inbox.let_go(frame.queue)
