@@ -11,7 +11,7 @@ from typing import Any
 
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
-from eisenmp.display import LineDisplay, print_results
+from eisenmp.display import Display, print_results
 from eisenmp.engines import make_engine
 from eisenmp.engines.base import ProcessHandle
 from eisenmp.equipment import Equipment, share_message
@@ -82,7 +82,7 @@ class Mp:
         self._pending: list[Feeder] = []  # begun before start
         self._retrieved = False  # somebody was told the job's error
         self._owned = True  # the interpreter waits for the job
-        self._display: LineDisplay | None = None
+        self._display: Display | None = None
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self.queues = Queues()
         self.q_name_id_lst: list[tuple[str, int, ManagerQueue]] = []  # the default input queue first
@@ -176,7 +176,7 @@ class Mp:
         if self._job is not None:
             raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
         self._equipment.prepare(known, modules, custom, self._exchange.table, function)
-        self._display = LineDisplay(progress=known.INFO_ENABLE)
+        self._display = Display(known.INFO_ENABLE)
         job = self._make_job(known, self._display)
         job.single = function is not None
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
@@ -187,7 +187,7 @@ class Mp:
         for feeder in self._pending:
             self._run_feeder(feeder)
 
-    def _make_job(self, settings: Settings, display: LineDisplay) -> Job:
+    def _make_job(self, settings: Settings, display: Display) -> Job:
         with self._lock:
             ledger = self._exchange.ledger
             ledger.retries, ledger.crash_retries = settings.RETRIES, settings.CRASH_RETRIES

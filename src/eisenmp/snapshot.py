@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
 from eisenmp.job import Job
 from eisenmp.ledger import State
-from eisenmp.listen import FeederView, QueueView, Snapshot, WorkerView
+from eisenmp.listen import FailureView, FeederView, QueueView, Snapshot, WorkerView
+from eisenmp.payload import ItemError, loads_error
+from eisenmp.queues import NamedQueue
+from eisenmp.results import Record
 
 __all__ = ["take_snapshot"]
+
+_MANY: Final = 1000  # entries of a queue that are no longer counted one by one
+_LARGE: Final = 64 << 10  # bytes of results that are not opened for the sake of a message
 
 
 def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
@@ -27,13 +35,40 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
             for f in job.feeders
         ),
         workers=_workers(job),
-        queues=tuple(QueueView(q.name, q.fill, q.maxsize) for q in job.table if q.entries or q.feeders_seen),
+        queues=tuple(_queue(job, q) for q in job.table if q.entries or q.feeders_seen or q.touched),
         failed=sum(track.counts[State.FAILED] for track in tracks.values()),
         set_aside=sum(track.counts[State.SET_ASIDE] for track in tracks.values()),
         info=dict(info),
         info_total=job.settings.INFO_THREAD_MAX,
         over=job.over.is_set(),
+        partly_failed=job.results.partly_failed,
+        last_failure=_last_failure(job),
     )
+
+
+def _queue(job: Job, queue: NamedQueue) -> QueueView:
+    # a queue without a bound may hold a million messages, and everybody waits for the lock
+    fill = queue.fill if len(queue.entries) <= _MANY else len(queue.entries)
+    if not queue.feeders_seen:
+        return QueueView(queue.name, fill, queue.maxsize)
+    return QueueView(queue.name, fill, queue.maxsize, job.window(queue).size, job.fill(queue))
+
+
+def _last_failure(job: Job) -> FailureView | None:
+    record = job.results.last_failure
+    if record is None:
+        return None
+    return FailureView(job.table[record.queue].name, record.serial, partial(_opened, record))
+
+
+def _opened(record: Record) -> BaseException | None:
+    """What the ticket, or the first of its items that failed, has raised."""
+    if record.error is not None:
+        return record.error if isinstance(record.error, BaseException) else loads_error(record.error)
+    if record.size > _LARGE:
+        return None
+    (values,) = record.values()
+    return next((value.error() for value in values if isinstance(value, ItemError)), None)
 
 
 def _workers(job: Job) -> tuple[WorkerView, ...]:
@@ -43,6 +78,7 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
         handle = job.crew.handles.get(slot.number)
         worker = job.crew.workers.get(slot.worker)
         held = list(job.ledger.held.get(slot.worker, {}).values())
+        begun = min((chunk for chunk in held if chunk.begun), key=lambda chunk: chunk.since, default=None)
         views.append(
             WorkerView(
                 slot=slot.number,
@@ -50,9 +86,10 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
                 pid=(handle.known_pid if handle is not None else None) or 0,
                 phase=slot.phase,
                 holding=tuple(f"{job.table[chunk.queue].name}_TID_{chunk.serial}" for chunk in held),
-                oldest_seconds=max((now - chunk.since for chunk in held if chunk.begun), default=0.0),
+                oldest_seconds=now - begun.since if begun is not None else 0.0,
                 answered=worker.answered if worker is not None else 0,
                 restarts=slot.restarts,
+                at=f"{job.table[begun.queue].name}_TID_{begun.serial}" if begun is not None else "",
             )
         )
     return tuple(views)

@@ -47,6 +47,8 @@ class Results(Mapping[str, "QueueResults"]):
         self._recent_tickets = 0
         self._dropped = 0
         self._streams: list[Stream] = []
+        self.last_failure: Record | None = None  # of a whole ticket, or of some of its items
+        self.partly_failed = 0  # tickets
 
     def keep(self, *, all_values: bool, last: int) -> None:
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
@@ -136,6 +138,9 @@ class Results(Mapping[str, "QueueResults"]):
 
     def record(self, record: Record) -> None:
         """A ticket has its outcome."""
+        if record.error is not None or record.with_errors:
+            self.last_failure = record
+            self.partly_failed += record.error is None
         if self.store or record.error is not None:
             serials = range(record.serial, record.serial + record.tickets)
             self.records.setdefault(record.queue, {}).update(dict.fromkeys(serials, record))

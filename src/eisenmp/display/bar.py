@@ -1,0 +1,81 @@
+"""``INFO_ENABLE='tqdm'``: a bar of tqdm, for people whose tools expect one. In a notebook it is tqdm's own widget."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, TextIO
+
+from eisenmp.display.progress import Progress, counts, trouble_words
+from eisenmp.display.redirect import Redirection, is_terminal
+from eisenmp.display.screens import PlainScreen
+from eisenmp.display.stream import write
+from eisenmp.listen import Snapshot
+
+__all__ = ["TqdmScreen"]
+
+
+class TqdmScreen:
+    """One bar for the whole job. Prints go above it.
+
+    Args:
+        stream: where it is shown.
+
+    Raises:
+        ImportError: tqdm is not installed.
+    """
+
+    every = 0.25
+
+    def __init__(self, stream: TextIO | None) -> None:
+        from tqdm.auto import tqdm
+
+        class Bar(tqdm):  # type: ignore[misc,type-arg]
+            """Without what tqdm shares with other processes and other bars: a semaphore, a thread that watches."""
+
+            monitor_interval = 0
+
+        Bar.set_lock(threading.RLock())
+        self._make_bar = Bar
+        self._stream = stream
+        self._bar: Any = None
+        self._progress = Progress()
+        self._redirection: Redirection | None = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Move the bar."""
+        done, total = counts(snapshot)
+        if self._bar is None:
+            self._bar = self._make_bar(
+                total=total, unit=" items", file=self._stream, desc="eisenmp", dynamic_ncols=True
+            )
+            if is_terminal(self._stream):
+                self._redirection = Redirection(self._above)
+        self._bar.total, self._bar.n = total, done
+        self._bar.set_postfix_str(", ".join(trouble_words(snapshot)), refresh=False)
+        self._bar.refresh()
+
+    def tidy(self) -> None:
+        """What was printed has brought the bar back itself."""
+
+    def end(self, snapshot: Snapshot) -> None:
+        """Leave the last state."""
+        if self._bar is None:
+            PlainScreen(self._stream).end(snapshot)
+            return
+        self.update(snapshot)
+        self._bar.close()
+        self.release()
+        PlainScreen(self._stream).end(snapshot)
+
+    def release(self) -> None:
+        """The streams are what they were."""
+        if self._redirection is not None:
+            self._redirection.end()
+            self._redirection = None
+
+    def _above(self, stream: TextIO, text: str) -> None:
+        with self._make_bar.get_lock():
+            self._bar.clear(nolock=True)
+            write(stream, text)
+            if text.endswith("\n"):
+                self._bar.refresh(nolock=True)
