@@ -85,7 +85,7 @@ $(FRESH): debian-packages.txt tools/system-packages.sh
 
 $(READY_RUN): $(FRESH) pyproject.toml constraints.txt
 	@$(PIP_INSTALL) pip
-	@$(PIP_INSTALL) --build-constraint constraints.txt --editable '.[watch,examples]'
+	@$(PIP_INSTALL) --build-constraint constraints.txt --editable '.[cli,watch,examples]'
 	@touch $@
 
 $(READY_DEV): $(READY_RUN)

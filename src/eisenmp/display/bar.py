@@ -27,9 +27,9 @@ class TqdmScreen:
     every = 0.25
 
     def __init__(self, stream: TextIO | None) -> None:
-        from tqdm.auto import tqdm
+        from tqdm.auto import tqdm  # where there is no notebook, the plain one
 
-        class Bar(tqdm):  # type: ignore[misc,type-arg]
+        class Bar(tqdm):  # type: ignore[misc]
             """Without what tqdm shares with other processes and other bars: a semaphore, a thread that watches."""
 
             monitor_interval = 0
@@ -45,9 +45,8 @@ class TqdmScreen:
         """Move the bar."""
         done, total = counts(snapshot)
         if self._bar is None:
-            self._bar = self._make_bar(
-                total=total, unit=" items", file=self._stream, desc="eisenmp", dynamic_ncols=True
-            )
+            how = {"unit": " items", "desc": "eisenmp", "dynamic_ncols": True}
+            self._bar = self._make_bar(total=total, file=self._stream, **how)
             if is_terminal(self._stream):
                 self._redirection = Redirection(self._above)
         self._bar.total, self._bar.n = total, done

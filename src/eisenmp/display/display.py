@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TextIO
 
-from eisenmp.display.screens import Screen, choose
+from eisenmp.display.screens import Screen, choose, installed
 from eisenmp.display.stream import write
+from eisenmp.errors import SettingsError
 from eisenmp.listen import Snapshot
 
 __all__ = ["Display"]
@@ -33,9 +34,14 @@ class Display:
     Args:
         progress: ``INFO_ENABLE``.
         select: makes the screen, of `progress` and standard error.
+
+    Raises:
+        SettingsError: `progress` needs a library that is not installed.
     """
 
     def __init__(self, progress: Any = False, select: Callable[[Any, TextIO | None], Screen] = choose) -> None:
+        if progress == "tqdm" and not installed("tqdm"):
+            raise SettingsError("INFO_ENABLE='tqdm' needs tqdm, which is not installed: pip install tqdm")
         self._progress = progress
         self._select = select
         self._lock = threading.Lock()  # one writer at a time, so that no line is torn

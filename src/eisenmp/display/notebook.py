@@ -1,7 +1,6 @@
 """Progress in a notebook: one output of the cell that is replaced again and again.
 
-By IPython's own ``display`` and its handle, which need no widgets. With rich the output has colours, without it it is the
-line of progress.
+By IPython's own ``display`` and its handle, which need no widgets. Without rich it is the line of progress, in place.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from eisenmp.display.progress import Progress
-from eisenmp.display.screens import Painter, has_rich
+from eisenmp.display.screens import Painter, installed
 from eisenmp.listen import Snapshot
 
 __all__ = ["NotebookScreen"]
@@ -31,7 +30,7 @@ class NotebookScreen:
 
     def update(self, snapshot: Snapshot) -> None:
         """Put the new state in the place of the old one."""
-        if not has_rich():
+        if not installed("rich"):
             self._show({"text/plain": self._progress.line(snapshot)})
             return
         if self._painter is None:

@@ -80,11 +80,11 @@ class Redirection:
     def end(self) -> None:
         """Everything as it was, but for what somebody else has replaced meanwhile."""
         for name, above in self._replaced.items():
-            if getattr(sys, name) is above:
+            if getattr(sys, name) is above:  # else somebody has put a stream of their own there
                 setattr(sys, name, above._stream)
             above.end()
         for handler, above in self._handlers:
-            if handler.stream is above:
+            if handler.__dict__.get("stream") is above:
                 handler.setStream(above._stream)
         self._replaced, self._handlers = {}, []
 

@@ -16,7 +16,7 @@ from eisenmp.display.stream import write
 from eisenmp.display.words import cells
 from eisenmp.listen import Snapshot
 
-__all__ = ["CallbackScreen", "LinePainter", "Painter", "PlainScreen", "Screen", "TerminalScreen", "choose"]
+__all__ = ["CallbackScreen", "LinePainter", "Painter", "PlainScreen", "Screen", "TerminalScreen", "choose", "installed"]
 
 _REDRAW: Final = 0.25  # seconds between two drawings on a terminal
 _EVERY: Final = 5.0  # seconds between two lines elsewhere
@@ -197,15 +197,15 @@ def choose(progress: Any, stream: TextIO | None) -> Screen:
         return NotebookScreen()
     if stream is None or not is_terminal(stream) or os.environ.get("TERM") == "dumb":
         return PlainScreen(stream)
-    if progress == "line" or not has_rich():
+    if progress == "line" or not installed("rich"):
         return TerminalScreen(stream, lambda _: LinePainter())
     return TerminalScreen(stream, _rich_painter)
 
 
-def has_rich() -> bool:
-    """Whether rich is installed; it is not imported."""
+def installed(library: str) -> bool:
+    """Whether there is such a library; it is not imported."""
     try:
-        return importlib.util.find_spec("rich") is not None
+        return importlib.util.find_spec(library) is not None
     except (ImportError, ValueError):
         return False
 

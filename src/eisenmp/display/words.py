@@ -23,7 +23,9 @@ def counted(count: int, what: str) -> str:
 
 def pace(rate: float) -> str:
     """Of a rate: ``1,234/s``, ``0.25/s``."""
-    return f"{rate:,.0f}/s" if rate >= 10 or not rate else f"{rate:.2g}/s"
+    if rate >= 10 or not rate:
+        return f"{rate:,.0f}/s"
+    return f"{rate:.1f}/s" if rate >= 1 else f"{rate:.2g}/s"
 
 
 def clock(seconds: float) -> str:
