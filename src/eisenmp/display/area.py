@@ -12,6 +12,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple, TextIO
 
 from eisenmp.display.stream import write
@@ -19,7 +21,7 @@ from eisenmp.display.words import cells, one_line
 
 __all__ = ["Area", "Line", "terminal_size"]
 
-_AGAIN: Final = 0.05  # seconds: a print sooner after the last one does not bring the area back at once
+_LATER: Final = 0.05  # seconds
 _END_OF_LINE: Final = "\x1b[K"
 _BELOW: Final = "\x1b[J"
 
@@ -34,6 +36,9 @@ class Line(NamedTuple):
 class Area:
     """Some lines at the bottom of a terminal.
 
+    Text that comes sooner after the last drawing than `_LATER` waits that long, with all that follows it: when a lot is
+    printed, the area would else be away more often than there.
+
     Args:
         stream: the terminal.
         clock: seconds.
@@ -43,73 +48,72 @@ class Area:
         self.stream = stream
         self.lock = threading.RLock()  # one writer at a time
         self.broken = False  # the terminal has gone
-        self.stale = False  # text was written above, and the area is not back yet
+        self.unfinished: Callable[[], list[str]] = list  # lines that others have begun, shown until they are whole
         self._clock = clock
-        self._again = 0.0  # when it was brought back last
+        self._drawn = float("-inf")  # when
+        self._size = (0, 0)  # of the terminal, for which the lines were made
         self._lines: Sequence[Line] = ()
         self._widths: list[int] = []  # of the lines that stand there; none: nothing stands there
-        self._begun: dict[int, tuple[TextIO, str]] = {}  # lines without an end, by the stream they came from
+        self._waiting: list[tuple[TextIO, str]] = []  # text to be written above
 
     def draw(self, lines: Sequence[Line]) -> None:
         """Show these lines instead of those that stand there."""
         with self.lock:
             self._lines = lines
-            self.redraw()
-
-    def redraw(self) -> None:
-        """The same lines again, where they were wiped."""
-        with self.lock:
-            columns = terminal_size(self.stream)[0]
-            lines = [*self._unfinished(columns), *self._lines]
-            text = (_END_OF_LINE + "\r\n").join(line.text for line in lines)
-            self._write(self._to_top(columns) + text + _END_OF_LINE + _BELOW)
-            self._widths = [line.columns for line in lines]
-            self.stale = False
-            self._again = self._clock()
+            self._size = terminal_size(self.stream)
+            self._redraw()
 
     def above(self, stream: TextIO, text: str) -> None:
-        """Write text to a stream of this terminal, above the area. A line without its end waits for that in the area.
-
-        Raises:
-            OSError, ValueError: the stream takes nothing.
-        """
+        """Write whole lines to a stream of this terminal, above the area: soon."""
         with self.lock:
-            whole, newline, begun = (self._begun.get(id(stream), (stream, ""))[1] + text).rpartition("\n")
-            self._begun[id(stream)] = (stream, begun)
-            if not newline:
-                self.stale = True
-                return
-            self._wipe()
-            write(stream, whole + newline)
-            if self._lines and self._clock() - self._again >= _AGAIN:
-                self.redraw()
-            else:
-                self.stale = bool(self._lines)
+            self._waiting.append((stream, text))
+            if self._clock() - self._drawn >= _LATER:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, now."""
+        with self.lock:
+            if self._waiting:
+                self._wipe()
+                self._write_waiting()
+                if self._lines and not self.resized:
+                    self._redraw()
+
+    def tidy(self) -> None:
+        """To be called every now and then: write what waits, bring back what is away, show what was begun."""
+        with self.lock:
+            self.flush()
+            if self._lines and not self.resized and (not self._widths or self.unfinished()):
+                self._redraw()
+
+    @property
+    def resized(self) -> bool:
+        """Whether the terminal is no longer the one that the lines were made for: new ones are needed."""
+        return self._size != terminal_size(self.stream)
 
     def close(self, last: Sequence[str] = ()) -> None:
         """Take the area away; leave these lines in its place."""
         with self.lock:
             self._wipe()
+            self._write_waiting()
             self._lines = ()
-            self.stale = False
-            begun, self._begun = self._begun, {}
-            for stream, text in begun.values():
-                if text:
-                    try:
-                        write(stream, text + ("\n" if last else ""))
-                    except (OSError, ValueError):
-                        pass  # who wrote it has been told that it was taken; there is nobody left to tell
-            if last:
-                self._write("".join(line + "\n" for line in last))
+            self._write("".join(line + "\n" for line in last))
 
-    def _unfinished(self, columns: int) -> list[Line]:
+    def _redraw(self) -> None:
+        columns = terminal_size(self.stream)[0]
+        lines = [*self._begun(columns), *self._lines]
+        text = (_END_OF_LINE + "\r\n").join(line.text for line in lines)
+        self._write(self._to_top(columns) + text + _END_OF_LINE + _BELOW)
+        self._widths = [line.columns for line in lines]
+        self._drawn = self._clock()
+
+    def _begun(self, columns: int) -> list[Line]:
         lines = []
-        for _, text in self._begun.values():
-            shown = one_line(text.rpartition("\r")[2][-columns:])
+        for text in self.unfinished():
+            shown = one_line(text.rpartition("\r")[2])
             while cells(shown) >= columns:
                 shown = shown[1:]
-            if shown:
-                lines.append(Line(shown, cells(shown)))
+            lines.append(Line(shown, cells(shown)))
         return lines
 
     def _wipe(self) -> None:
@@ -121,6 +125,14 @@ class Area:
         """To the first column of the area. A line that no longer fits takes several of a terminal made narrower."""
         rows = sum(max(1, -(-width // max(1, columns))) for width in self._widths)
         return f"\r\x1b[{rows - 1}A" if rows > 1 else "\r"
+
+    def _write_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for stream, texts in groupby(waiting, key=itemgetter(0)):
+            try:
+                write(stream, "".join(text for _, text in texts))
+            except (OSError, ValueError):
+                pass  # a terminal that has gone; whoever wrote this was not told at once, and now nobody is left
 
     def _write(self, text: str) -> None:
         if self.broken:

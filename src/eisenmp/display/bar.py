@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any, TextIO
 
@@ -34,7 +35,8 @@ class TqdmScreen:
 
             monitor_interval = 0
 
-        Bar.set_lock(threading.RLock())
+        self.lock = threading.RLock()
+        Bar.set_lock(self.lock)
         self._make_bar = Bar
         self._stream = stream
         self._bar: Any = None
@@ -48,7 +50,7 @@ class TqdmScreen:
             how = {"unit": " items", "desc": "eisenmp", "dynamic_ncols": True}
             self._bar = self._make_bar(total=total, file=self._stream, **how)
             if is_terminal(self._stream):
-                self._redirection = Redirection(self._above)
+                self._redirection = Redirection(self)
         self._bar.total, self._bar.n = total, done
         self._bar.set_postfix_str(", ".join(trouble_words(snapshot)), refresh=False)
         self._bar.refresh()
@@ -64,7 +66,8 @@ class TqdmScreen:
         self.update(snapshot)
         self._bar.close()
         self.release()
-        PlainScreen(self._stream).end(snapshot)
+        lines = self._progress.last_lines(snapshot)[1:]  # the bar says how much was done
+        write(sys.stderr, "".join(line + "\n" for line in lines))
 
     def release(self) -> None:
         """The streams are what they were."""
@@ -72,9 +75,14 @@ class TqdmScreen:
             self._redirection.end()
             self._redirection = None
 
-    def _above(self, stream: TextIO, text: str) -> None:
-        with self._make_bar.get_lock():
+    # ---- what is written above it
+
+    def above(self, stream: TextIO, text: str) -> None:
+        """See :class:`eisenmp.display.redirect.Place`."""
+        with self.lock:
             self._bar.clear(nolock=True)
             write(stream, text)
-            if text.endswith("\n"):
-                self._bar.refresh(nolock=True)
+            self._bar.refresh(nolock=True)
+
+    def flush(self) -> None:
+        """Nothing is put off."""

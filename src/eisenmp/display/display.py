@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TextIO
 
+from eisenmp.display.redirect import Above
 from eisenmp.display.screens import Screen, choose, installed
 from eisenmp.display.stream import write
 from eisenmp.errors import SettingsError
@@ -113,10 +114,13 @@ class Display:
 
     # ---- writing
 
-    def _write(self, stream: TextIO | None, text: str) -> None:
+    def _write(self, stream: TextIO | Above | None, text: str) -> None:
         with self._lock:
             try:
-                write(stream, text)
+                if isinstance(stream, Above):
+                    stream.write_whole(text)
+                else:
+                    write(stream, text)
             except BrokenPipeError:
                 self._give_up(stream)
             except (OSError, ValueError) as error:  # a full disk; a stream that was closed

@@ -116,7 +116,7 @@ class RichPainter:
             _Column("", 4, [Text(pace(row.rate)) for row in streams]),
             _Column("", 3, [Text("" if row.left is None else f"{clock(row.left)} left") for row in streams]),
         ]
-        table = _chosen(table, columns)
+        table = _chosen([column for column in table if not column.empty], columns)
         bar = min(_BAR[1], columns - _width(table) - _GAP)
         if bar >= _BAR[0] and len(table) > 1:
             table.insert(1, _Column("", 9, [self._bar(row, bar, board.seconds) for row in streams]))

@@ -10,43 +10,81 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TextIO, cast
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TextIO, cast
 
-__all__ = ["Above", "Redirection", "is_terminal"]
+from eisenmp.display.stream import write
 
-Write = Callable[[TextIO, str], None]
+__all__ = ["Above", "Place", "Redirection", "is_terminal"]
+
+
+class Place(Protocol):
+    """Where something is drawn."""
+
+    lock: Any  # re-entrant: one writer at a time
+
+    def above(self, stream: TextIO, text: str) -> None:
+        """Write whole lines to a stream of this terminal, above what is drawn."""
+        ...
+
+    def flush(self) -> None:
+        """Write what `above` has put off, now."""
+        ...
 
 
 class Above:
-    """Stands for a stream: text goes through `write_above`, everything else to the stream itself.
+    """Stands for a stream: whole lines go above what is drawn, everything else to the stream itself.
 
     In a forked copy of this process, and after the end, it is the stream and nothing more.
     """
 
-    def __init__(self, stream: TextIO, write_above: Write) -> None:
+    def __init__(self, stream: TextIO, place: Place) -> None:
         self._stream = stream
-        self._write_above: Write | None = write_above
+        self._place: Place | None = place
         self._pid = os.getpid()
+        self._begun = ""
 
     def write(self, text: str) -> int:
-        """As of a stream."""
-        write_above = self._write_above
-        if write_above is None or os.getpid() != self._pid:
+        """As of a stream. A line is written when it is whole."""
+        place = self._place
+        if place is None or os.getpid() != self._pid:
             return self._stream.write(text)
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        write_above(self._stream, text)
+        with place.lock:
+            whole, newline, self._begun = (self._begun + text).rpartition("\n")
+            if newline:
+                place.above(self._stream, whole + newline)
         return len(text)
+
+    def write_whole(self, text: str) -> None:
+        """Write whole lines soon; a line that somebody else has begun stays begun."""
+        place = self._place
+        if place is None or os.getpid() != self._pid:
+            write(self._stream, text)
+        else:
+            place.above(self._stream, text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         """As of a stream."""
         for line in lines:
             self.write(line)
 
+    def flush(self) -> None:
+        """As of a stream."""
+        if self._place is not None and os.getpid() == self._pid:
+            self._place.flush()
+        self._stream.flush()
+
     def end(self) -> None:
         """Be the stream from now on: somebody may hold this object for ever."""
-        self._write_above = None
+        self._place = None
+        begun, self._begun = self._begun, ""
+        if begun:
+            try:
+                write(self._stream, begun)
+            except (OSError, ValueError):
+                pass  # the terminal has gone
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -56,19 +94,15 @@ class Above:
 
 
 class Redirection:
-    """Puts `write_above` before the terminals of this process, until `end`.
+    """Puts `place` before the terminals of this process, until `end`."""
 
-    Args:
-        write_above: writes a text to a stream, above what is drawn.
-    """
-
-    def __init__(self, write_above: Write) -> None:
+    def __init__(self, place: Place) -> None:
         self._replaced: dict[str, Above] = {}
         self._handlers: list[tuple[logging.StreamHandler[TextIO], Above]] = []
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if is_terminal(stream):
-                above = Above(stream, write_above)
+                above = Above(stream, place)
                 self._replaced[name] = above
                 setattr(sys, name, above)
         for handler in _handlers():
@@ -77,8 +111,12 @@ class Redirection:
                     handler.setStream(cast("TextIO", above))
                     self._handlers.append((handler, above))
 
+    def unfinished(self) -> list[str]:
+        """Lines that were begun and wait for their end."""
+        return [above._begun for above in self._replaced.values() if above._begun]
+
     def end(self) -> None:
-        """Everything as it was, but for what somebody else has replaced meanwhile."""
+        """Everything as it was, but for what somebody else has replaced meanwhile. Waits for no lock of the place."""
         for name, above in self._replaced.items():
             if getattr(sys, name) is above:  # else somebody has put a stream of their own there
                 setattr(sys, name, above._stream)

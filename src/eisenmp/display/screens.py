@@ -111,9 +111,9 @@ class TerminalScreen:
         self._stream = stream
         self._make_painter = make_painter
         self._painter: Painter | None = None
-        self._progress = Progress()
         self._redirection: Redirection | None = None
         self._owns = False
+        self._last: Snapshot | None = None
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw, unless another job does."""
@@ -122,9 +122,14 @@ class TerminalScreen:
             if not self._owns:
                 return
             self._painter = self._make_painter(self._stream)
-            self._redirection = Redirection(self._area.above)
-        columns, lines = terminal_size(self._stream)
+            self._redirection = Redirection(self._area)
+            self._area.unfinished = self._redirection.unfinished
+        self._last = snapshot
+        self._paint(snapshot)
+
+    def _paint(self, snapshot: Snapshot) -> None:
         assert self._painter is not None
+        columns, lines = terminal_size(self._stream)
         try:
             self._area.draw(self._painter.paint(snapshot, max(1, columns - 1), max(1, lines - 1)))
         except BaseException:
@@ -132,18 +137,18 @@ class TerminalScreen:
             raise
 
     def tidy(self) -> None:
-        """Bring the lines back that others have scrolled away."""
-        if self._area.stale:
-            self._area.redraw()
+        """Bring the lines back that others have scrolled away; make them anew for a terminal of another size."""
+        if self._last is not None and self._area.resized:
+            self._paint(self._last)
+        else:
+            self._area.tidy()
 
     def end(self, snapshot: Snapshot) -> None:
         """The last lines in the place of the others."""
         if self._owns:
-            self._area.close(self._progress.last_lines(snapshot))
-        else:
-            # through sys.stderr: another job may be drawing there
-            PlainScreen(sys.stderr).end(snapshot)
-        self.release()
+            self._area.close()
+            self.release()
+        PlainScreen(sys.stderr).end(snapshot)  # there another job may be drawing; this then comes above
 
     def release(self) -> None:
         """The streams are what they were; another job may draw."""
