@@ -23,6 +23,8 @@ from eisenmp.listen import Snapshot
 
 __all__ = ["Display"]
 
+Stream = TextIO | Above
+
 _TIDY: Final = 0.05  # seconds after which what others have scrolled away is drawn again
 _SHARE: Final = 0.01  # of one processor, which drawing may take; it is done less often where it would take more
 _SELDOM: Final = 2.0  # seconds between two drawings, however long they take
@@ -114,7 +116,7 @@ class Display:
 
     # ---- writing
 
-    def _write(self, stream: TextIO | Above | None, text: str) -> None:
+    def _write(self, stream: Stream | None, text: str) -> None:
         with self._lock:
             try:
                 if isinstance(stream, Above):
@@ -126,13 +128,13 @@ class Display:
             except (OSError, ValueError) as error:  # a full disk; a stream that was closed
                 self._complain(stream, error)
 
-    def _give_up(self, stream: TextIO | None) -> None:
+    def _give_up(self, stream: Stream | None) -> None:
         """Whoever read our output has left; say so once and write no more to it."""
         if stream is sys.stdout:
             self._complain(stream, BrokenPipeError("the reader of the output has closed it"))
             sys.stdout = open(os.devnull, "w", encoding="utf-8")
 
-    def _complain(self, stream: TextIO | None, error: Exception) -> None:
+    def _complain(self, stream: Stream | None, error: Exception) -> None:
         if stream is not sys.stderr:
             try:
                 write(sys.stderr, f"eisenmp: a worker's output is lost: {error}\n")

@@ -78,11 +78,11 @@ class RichPainter:
             row.rstrip()
             row.truncate(columns, overflow="crop" if self._ascii else "ellipsis")
         self.console.width = columns + 1
-        with self.console.capture() as captured:
-            for row in rows:
-                self.console.print(row, end="\n", crop=False, highlight=False, soft_wrap=True)
-        texts = captured.get().split("\n")
-        return [Line(text, row.cell_len) for text, row in zip(texts, rows, strict=False)]
+        self.console.print(Text("\n").join(rows), end="", crop=False, highlight=False, soft_wrap=True)
+        texts = self._file.getvalue().split("\n")
+        self._file.seek(0)
+        self._file.truncate()
+        return [Line(text, row.cell_len) for text, row in zip(texts, rows, strict=True)]
 
     def rows(self, board: Board, columns: int) -> list[Text]:
         """One text a line."""
@@ -132,7 +132,9 @@ class RichPainter:
         bar.animation_time = seconds
         options = self.console.options.update(width=width)
         pieces = list(self.console.render(bar, options))
-        return Text.assemble(*[(piece.text, piece.style or "") for piece in pieces])
+        text = Text.assemble(*[(piece.text, piece.style or "") for piece in pieces])
+        text.pad_right(width - text.cell_len)  # without colours, what is to come is not drawn
+        return text
 
 
 class _Buffer(io.StringIO):
