@@ -29,6 +29,7 @@ SUITE: Final = (
     "crowd",
     "waiting",
     "memory",
+    "display",
 )
 
 
