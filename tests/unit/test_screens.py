@@ -595,6 +595,7 @@ def test_a_notebook_has_one_output_that_changes(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setitem(sys.modules, 'IPython', types.SimpleNamespace(display=module))
     monkeypatch.setitem(sys.modules, 'IPython.display', module)
     monkeypatch.setattr('eisenmp.display.notebook.installed', lambda library: rich)
+    monkeypatch.setattr('rich.console._is_jupyter', lambda: True)
     monkeypatch.setattr(Handle, 'outputs', [])
     screen = NotebookScreen()
     for second in (1.0, 2.0, 3.0):

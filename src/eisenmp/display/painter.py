@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.progress_bar import ProgressBar
@@ -66,7 +66,9 @@ class RichPainter:
     def __init__(self, stream: TextIO | None, boards: Boards | None = None, **options: object) -> None:
         self._boards = boards or Boards()
         self._file = _Buffer(getattr(stream, "encoding", None))
-        self.console = Console(file=self._file, **{"force_terminal": True, **options})  # type: ignore[arg-type]
+        # in a notebook, too, it is to make lines and show nothing
+        given: dict[str, Any] = {"force_terminal": True, "force_jupyter": False, **options}
+        self.console = Console(file=self._file, **given)
         self._ascii = not self.console.encoding.lower().startswith("utf")
 
     def paint(self, snapshot: Snapshot, columns: int, lines: int) -> list[Line]:
