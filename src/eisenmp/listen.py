@@ -31,7 +31,10 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FeederView:
-    """One feeder, now. ``total`` None: unknown. ``done`` counts the queue's items with an outcome."""
+    """One feeder, now. ``total`` None: unknown. ``done`` counts the queue's items with an outcome.
+
+    ``finished``: its iterable is exhausted, so ``made`` is all there is.
+    """
 
     queue: str
     made: int

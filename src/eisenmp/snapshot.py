@@ -30,7 +30,7 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
                 made=f.made,
                 done=tracks[f.queue].items_done if f.queue in tracks else 0,
                 total=f.total,
-                finished=f.done,
+                finished=f.done and not job.exchange.stopping,  # else it was broken off: there was more to come
             )
             for f in job.feeders
         ),

@@ -418,6 +418,16 @@ def test_what_a_snapshot_tells(lab: Lab) -> None:
     emp.wait(ALARM)
 
 
+def test_a_job_that_is_broken_off_is_not_at_100_percent(lab: Lab) -> None:
+    emp = lab.mp()
+    lab.start(emp, 'def entry(rows, toolbox):\n    if rows[0] == 9: toolbox.stop_job(1)\n', WORKER_CALL='chunk',
+              NUM_ROWS=1, NUM_PROCS=1)  # fmt: skip
+    emp.feed(range(1_000_000))
+    emp.wait(ALARM)
+    (fed,) = emp.snapshot().feeders
+    assert (fed.total, fed.finished) == (1_000_000, False)
+
+
 def test_items_that_fail_are_told_of() -> None:
     """In the short forms an item fails, not its chunk."""
     seen: list[Snapshot] = []

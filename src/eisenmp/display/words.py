@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 __all__ = ["age", "amount", "cells", "clock", "counted", "one_line", "pace", "size"]
 
@@ -63,4 +62,6 @@ def cells(text: str) -> int:
     """How many columns of a terminal a text of printable letters takes."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
