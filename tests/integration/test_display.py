@@ -211,6 +211,7 @@ def test_nothing_that_is_printed_is_torn_or_lost(tmp_path: Path, on_terminal: Ru
         """
         import logging, sys, time
         import eisenmp
+        from eisenmp.display.redirect import Above
         from eisenmp.display.screens import TerminalScreen
 
         TerminalScreen.every = 0.01
@@ -223,6 +224,8 @@ def test_nothing_that_is_printed_is_torn_or_lost(tmp_path: Path, on_terminal: Ru
                 time.sleep(0.001)
                 yield n
         emp.feed(numbers())
+        while not isinstance(sys.stdout, Above):  # a print that is under way when it begins may be torn
+            time.sleep(0.001)
         for n in range(300):
             print('main', end=' ')
             print('row', n)

@@ -11,11 +11,13 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, Final, Protocol, TextIO, cast
 
 from eisenmp.display.stream import write
 
 __all__ = ["Above", "Place", "Redirection", "is_terminal"]
+
+_PATIENCE: Final = 0.5  # seconds
 
 
 class Place(Protocol):
@@ -52,6 +54,8 @@ class Above:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with place.lock:
+            if self._place is None:  # it has ended while this thread waited
+                return self._stream.write(text)
             whole, newline, self._begun = (self._begun + text).rpartition("\n")
             if newline:
                 place.above(self._stream, whole + newline)
@@ -78,8 +82,13 @@ class Above:
 
     def end(self) -> None:
         """Be the stream from now on: somebody may hold this object for ever."""
+        place = self._place
+        # Who is writing finishes that first; but a terminal that takes nothing is not waited for.
+        locked = place is not None and place.lock.acquire(timeout=_PATIENCE)
         self._place = None
         begun, self._begun = self._begun, ""
+        if place is not None and locked:
+            place.lock.release()
         if begun:
             try:
                 write(self._stream, begun)
@@ -116,7 +125,7 @@ class Redirection:
         return [above._begun for above in self._replaced.values() if above._begun]
 
     def end(self) -> None:
-        """Everything as it was, but for what somebody else has replaced meanwhile. Waits for no lock of the place."""
+        """Everything as it was, but for what somebody else has replaced meanwhile. Waits for the place half a second at most."""
         for name, above in self._replaced.items():
             if getattr(sys, name) is above:  # else somebody has put a stream of their own there
                 setattr(sys, name, above._stream)

@@ -42,7 +42,7 @@ class Screen(Protocol):
         ...
 
     def release(self) -> None:
-        """Let go of the streams of this process, without waiting for anything: the display is stuck, or has failed."""
+        """Let go of the streams of this process, and wait for nothing long: the display is stuck, or has failed."""
         ...
 
 
