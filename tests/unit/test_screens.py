@@ -308,6 +308,14 @@ class Test_area:
         assert area.broken
         assert 'a print' in '\n'.join(terminal.shown())
 
+    def test_after_the_end_nothing_is_put_off(self, terminal: Terminal) -> None:
+        terminal.plug_in()
+        area = Area(sys.stderr, Clock())
+        area.draw(area_lines('one'))
+        area.close(['the end'])
+        area.above(sys.stdout, 'a print\n')
+        assert terminal.shown() == ['the end', 'a print']
+
 
 def test_the_size_is_that_of_the_stream_s_own_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     import pty
@@ -513,6 +521,18 @@ def test_a_job_on_a_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch
         'eisenmp  last failure: mp_input_q_TID_17: ZeroDivisionError: division by zero',
     ]
     assert (sys.stdout, sys.stderr) == old
+
+
+def test_a_line_that_is_begun_when_the_job_ends_goes_on(terminal: Terminal) -> None:
+    terminal.plug_in()
+    screen = choose('line', sys.stderr)
+    screen.update(snapshot())
+    print('begun', end='')
+    screen.end(snapshot(1.0, failed=0, set_aside=0, last_failure=None, over=True, workers=0))
+    print(' and ended')
+    lines = terminal.shown()
+    assert lines[0].startswith('eisenmp   25 %')
+    assert lines[-1] == 'begun and ended'
 
 
 def test_another_size_is_drawn_at_once(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,11 +91,12 @@ class Area:
         return self._size != terminal_size(self.stream)
 
     def close(self, last: Sequence[str] = ()) -> None:
-        """Take the area away; leave these lines in its place."""
+        """Take the area away; leave these lines in its place. What comes later is written at once."""
         with self.lock:
             self._wipe()
             self._write_waiting()
             self._lines = ()
+            self._drawn = float("-inf")
             self._write("".join(line + "\n" for line in last))
 
     def _redraw(self) -> None:

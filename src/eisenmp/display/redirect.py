@@ -40,11 +40,16 @@ class Above:
     In a forked copy of this process, and after the end, it is the stream and nothing more.
     """
 
-    def __init__(self, stream: TextIO, place: Place) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._place: Place | None = place
-        self._pid = os.getpid()
+        self._place: Place | None = None
+        self._pid = 0
         self._begun = ""
+
+    def begin(self, place: Place) -> None:
+        """From now on, until `end`."""
+        self._pid = os.getpid()
+        self._place = place
 
     def write(self, text: str) -> int:
         """As of a stream. A line is written when it is whole."""
@@ -83,23 +88,40 @@ class Above:
     def end(self) -> None:
         """Be the stream from now on: somebody may hold this object for ever."""
         place = self._place
+        if place is None:
+            return
         # Who is writing finishes that first; but a terminal that takes nothing is not waited for.
-        locked = place is not None and place.lock.acquire(timeout=_PATIENCE)
+        locked = place.lock.acquire(timeout=_PATIENCE)
         self._place = None
         begun, self._begun = self._begun, ""
-        if place is not None and locked:
-            place.lock.release()
-        if begun:
-            try:
+        try:
+            if begun:
                 write(self._stream, begun)
-            except (OSError, ValueError):
-                pass  # the terminal has gone
+        except (OSError, ValueError):
+            pass  # the terminal has gone
+        finally:
+            if locked:
+                place.lock.release()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stream)
+
+
+_kept: dict[int, Above] = {}
+
+
+def _stand_in(stream: TextIO) -> Above:
+    """The one of that stream, which lives for ever.
+
+    Older Pythons (to 3.13.2) do not keep the stream alive that a ``print`` under way in another thread writes to: they
+    crash when ``sys.stdout`` is replaced meanwhile and what was there is freed.
+    """
+    if id(stream) not in _kept:
+        _kept[id(stream)] = Above(stream)
+    return _kept[id(stream)]
 
 
 class Redirection:
@@ -111,7 +133,8 @@ class Redirection:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if is_terminal(stream):
-                above = Above(stream, place)
+                above = _stand_in(stream)
+                above.begin(place)
                 self._replaced[name] = above
                 setattr(sys, name, above)
         for handler in _handlers():
@@ -125,11 +148,11 @@ class Redirection:
         return [above._begun for above in self._replaced.values() if above._begun]
 
     def end(self) -> None:
-        """Everything as it was, but for what somebody else has replaced meanwhile. Waits for the place half a second at most."""
+        """Everything as it was, but for what somebody else has replaced meanwhile. Waits half a second at most."""
         for name, above in self._replaced.items():
+            above.end()  # first: what somebody has begun comes before what goes straight to the stream
             if getattr(sys, name) is above:  # else somebody has put a stream of their own there
                 setattr(sys, name, above._stream)
-            above.end()
         for handler, above in self._handlers:
             if handler.__dict__.get("stream") is above:
                 handler.setStream(above._stream)

@@ -146,9 +146,10 @@ class TerminalScreen:
     def end(self, snapshot: Snapshot) -> None:
         """The last lines in the place of the others."""
         if self._owns:
-            self._area.close()
-            self.release()
-        PlainScreen(sys.stderr).end(snapshot)  # there another job may be drawing; this then comes above
+            self._area.close(Progress().last_lines(snapshot))
+            self.release()  # after that: a line that somebody has begun goes on below
+        else:
+            PlainScreen(sys.stderr).end(snapshot)  # there another job may be drawing; this then comes above
 
     def release(self) -> None:
         """The streams are what they were; another job may draw."""
