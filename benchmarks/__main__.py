@@ -31,6 +31,7 @@ SUITE: Final = (
     "waiting",
     "memory",
     "faults",
+    "display",
 )
 
 

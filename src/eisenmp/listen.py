@@ -6,10 +6,11 @@ workers, not the bookkeeping.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["FeederView", "Listener", "QueueView", "Snapshot", "WorkerView"]
+__all__ = ["FailureView", "FeederView", "Listener", "QueueView", "Snapshot", "WorkerView"]
 
 
 class Listener(Protocol):
@@ -30,7 +31,10 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FeederView:
-    """One feeder, now. ``total`` None: unknown. ``done`` counts the queue's items with an outcome."""
+    """One feeder, now. ``total`` None: unknown. ``done`` counts the queue's items with an outcome.
+
+    ``finished``: its iterable is exhausted, so ``made`` is all there is.
+    """
 
     queue: str
     made: int
@@ -49,22 +53,40 @@ class WorkerView:
     phase: str
     holding: tuple[str, ...]  # tickets, such as 'mp_input_q (default)_TID_3'
     oldest_seconds: float  # how long it has been at the oldest of them
-    answered: int
+    answered: int  # chunks, by the present process
     restarts: int
+    at: str = ""  # the ticket that it has been at for so long; of a batch, the first one
 
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """One queue, now."""
+    """One queue, now. ``maxsize`` 0: what is put by hand has no bound.
+
+    Of a queue that is fed, ``window`` chunks may be queued, running or unread, and ``under_way`` are.
+    """
 
     name: str
     fill: int
     maxsize: int
+    window: int = 0
+    under_way: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """The chunk that failed last. ``open`` unpickles what it raised: call it without the job's lock."""
+
+    queue: str
+    ticket: int
+    open: Callable[[], BaseException | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A job, now. ``info``: rows reported through ``mp_info_q``, by the name that followed the header."""
+    """A job, now. ``info``: rows reported through ``mp_info_q``, by the name that followed the header.
+
+    ``failed`` and ``set_aside`` are chunks; ``partly_failed`` are those of which only some items have failed.
+    """
 
     seconds: float
     feeders: tuple[FeederView, ...]
@@ -75,3 +97,5 @@ class Snapshot:
     info: dict[str, int] = field(default_factory=dict)
     info_total: int | None = None
     over: bool = False
+    partly_failed: int = 0
+    last_failure: FailureView | None = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from eisenmp.account import take_report
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
-from eisenmp.display import LineDisplay, print_results
+from eisenmp.display import Display, print_results
 from eisenmp.engines import make_engine
 from eisenmp.engines.base import ProcessHandle
 from eisenmp.equipment import Equipment, share_message
@@ -86,7 +86,7 @@ class Mp:
         self._pending: list[Feeder] = []  # begun before start
         self._retrieved = False  # somebody was told the job's error
         self._owned = True  # the interpreter waits for the job
-        self._display: LineDisplay | None = None
+        self._display: Display | None = None
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self._early_results.on_interrupt = self.cut_off
         self.queues = Queues()
@@ -182,7 +182,7 @@ class Mp:
             raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
         known, more = overridden(known, custom)
         self._equipment.prepare(known, modules, more if function is None else custom, self._exchange.table, function)
-        self._display = LineDisplay(progress=known.INFO_ENABLE)
+        self._display = Display(known.INFO_ENABLE)
         job = self._make_job(known, self._display)
         try:
             self._set_going(job, self._display, single=function is not None)
@@ -190,7 +190,7 @@ class Mp:
             self._give_up(job, error)
             raise
 
-    def _set_going(self, job: Job, display: LineDisplay, *, single: bool) -> None:
+    def _set_going(self, job: Job, display: Display, *, single: bool) -> None:
         job.single = single
         job.on_ended = lambda: forget(self)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
@@ -211,7 +211,7 @@ class Mp:
         else:
             self.cut_off(error)
 
-    def _make_job(self, settings: Settings, display: LineDisplay) -> Job:
+    def _make_job(self, settings: Settings, display: Display) -> Job:
         with self._lock:
             ledger = self._exchange.ledger
             ledger.retries, ledger.crash_retries = settings.RETRIES, settings.CRASH_RETRIES

@@ -52,7 +52,7 @@ class Settings:
     MAX_CHUNKS_PER_WORKER: int | None = None  # none
     BUFFER_CHUNKS: int | None = None  # 4 a worker
     BUFFER_BYTES: int | None = None  # 256 MiB
-    INFO_ENABLE: bool = False
+    INFO_ENABLE: bool | str | Callable[[Any], object] = False
     INFO_THREAD_MAX: int | None = None  # unknown
     ENGINE: str = "local"
     ENGINE_ADDRESS: str | None = None
@@ -148,7 +148,10 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "MAX_CHUNKS_PER_WORKER": _whole(1, True),
     "BUFFER_CHUNKS": _whole(1, True),
     "BUFFER_BYTES": _whole(1, True),
-    "INFO_ENABLE": _FLAG,
+    "INFO_ENABLE": (
+        "True or False, 'line', 'tqdm', or a function that takes a snapshot",
+        lambda value: callable(value) or value in ("line", "tqdm") or _FLAG[1](value),
+    ),
     "INFO_THREAD_MAX": _whole(1, True),
     "ENGINE": _one_of("local", "inline"),
     "ENGINE_ADDRESS": ("None with the engines 'local' and 'inline'", lambda value: value is None),

@@ -311,7 +311,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
     maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
-    progress: bool = False,
+    progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
 ) -> Imap[R]:
     """An iterator over ``func(item)``, computed by worker processes.
@@ -338,8 +338,9 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
         maxtasksperchild: chunks after which a worker is replaced by a fresh process; None: never.
         start_method: ``'spawn'``, ``'forkserver'``, ``'fork'``.
         engine: ``'local'``; ``'inline'``: threads of this process, for debugging.
-        progress: a line on the terminal.
-        total: how many items to expect, for that line.
+        progress: True: show on standard error how the job stands; ``'line'``, ``'tqdm'``: in that way; a function is
+            called with each :class:`eisenmp.listen.Snapshot`.
+        total: how many items to expect, for the progress.
 
     Raises:
         SettingsError: an argument that does not fit; no process was started.
@@ -365,7 +366,7 @@ def imap_chunks(  # noqa: PLR0913  # see imap
     maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
-    progress: bool = False,
+    progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
 ) -> Imap[R]:
     """An iterator over ``func(list_of_items)``. All arguments as in :func:`imap`, with the chunk in the item's place.

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
 from eisenmp.job import Job
 from eisenmp.ledger import State
-from eisenmp.listen import FeederView, QueueView, Snapshot, WorkerView
+from eisenmp.listen import FailureView, FeederView, QueueView, Snapshot, WorkerView
+from eisenmp.payload import loads_error
+from eisenmp.queues import NamedQueue
+from eisenmp.results import Record
+from eisenmp.results.outcome import item_failures
 
 __all__ = ["take_snapshot"]
+
+_MANY: Final = 1000  # entries of a queue that are no longer counted one by one
 
 
 def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
@@ -22,18 +30,45 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
                 made=f.made,
                 done=tracks[f.queue].items_done if f.queue in tracks else 0,
                 total=f.total,
-                finished=f.done,
+                finished=f.done and not job.exchange.stopping,  # else it was broken off: there was more to come
             )
             for f in job.feeders
         ),
         workers=_workers(job),
-        queues=tuple(QueueView(q.name, q.fill, q.maxsize) for q in job.table if q.entries or q.feeders_seen),
-        failed=sum(track.counts[State.FAILED] for track in tracks.values()),
+        queues=tuple(_queue(job, q) for q in job.table if q.entries or q.feeders_seen or q.touched),
+        failed=sum(track.counts[State.FAILED] for track in tracks.values()) - job.results.partly_failed,
         set_aside=sum(track.counts[State.SET_ASIDE] for track in tracks.values()),
         info=dict(info),
         info_total=job.settings.INFO_THREAD_MAX,
         over=job.over.is_set(),
+        partly_failed=job.results.partly_failed,
+        last_failure=_last_failure(job),
     )
+
+
+def _queue(job: Job, queue: NamedQueue) -> QueueView:
+    # a queue without a bound may hold a million messages, and everybody waits for the lock
+    fill = queue.fill if len(queue.entries) <= _MANY else len(queue.entries)
+    if not queue.feeders_seen:
+        return QueueView(queue.name, fill, queue.maxsize)
+    return QueueView(queue.name, fill, queue.maxsize, job.window(queue).size, job.fill(queue))
+
+
+def _last_failure(job: Job) -> FailureView | None:
+    record = job.results.last_failure
+    if record is None:
+        return None
+    return FailureView(job.table[record.queue].name, record.serial, partial(_opened, record))
+
+
+def _opened(record: Record) -> BaseException | None:
+    """What the ticket, or the first of its items that failed, has raised."""
+    if record.error is not None:
+        return record.error if isinstance(record.error, BaseException) else loads_error(record.error)
+    failures = item_failures(record.item_errors)
+    if not failures:
+        failures = [(part.first, crash) for part, crash in record.parts if crash is not None]
+    return failures[0][1] if failures else None
 
 
 def _workers(job: Job) -> tuple[WorkerView, ...]:
@@ -43,6 +78,7 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
         handle = job.crew.handles.get(slot.number)
         worker = job.crew.workers.get(slot.worker)
         held = list(job.ledger.held.get(slot.worker, {}).values())
+        begun = min((chunk for chunk in held if chunk.begun), key=lambda chunk: chunk.since, default=None)
         views.append(
             WorkerView(
                 slot=slot.number,
@@ -50,9 +86,10 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
                 pid=(handle.known_pid if handle is not None else None) or 0,
                 phase=slot.phase,
                 holding=tuple(f"{job.table[chunk.queue].name}_TID_{chunk.serial}" for chunk in held),
-                oldest_seconds=max((now - chunk.since for chunk in held if chunk.begun), default=0.0),
+                oldest_seconds=now - begun.since if begun is not None else 0.0,
                 answered=worker.answered if worker is not None else 0,
                 restarts=slot.restarts,
+                at=f"{job.table[begun.queue].name}_TID_{begun.serial}" if begun is not None else "",
             )
         )
     return tuple(views)

@@ -37,7 +37,7 @@ PLACES = {
     'dispatcher': (dispatcher.Dispatcher, '__init__'),
     'exit hook': (manager, 'watch_exit'),
     'loop': (dispatcher.Dispatcher, 'start'),
-    'display': (display.LineDisplay, 'start'),
+    'display': (display.Display, 'start'),
     'feeder': (feeder.Feeder, 'start'),
     'desk': (dispatcher, 'MessageDesk'),
 }

@@ -1,4 +1,4 @@
-"""What is shown: the line of progress, the results at the end, and output that cannot be written."""
+"""What is said: the line of progress, the results at the end, what workers print, and output that cannot be written."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from eisenmp.display.line import LineDisplay
-from eisenmp.display.progress import Progress, counts
+from eisenmp.display import Display
+from eisenmp.display.progress import Progress, Rate, counts
 from eisenmp.display.report import print_results
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import Ledger
-from eisenmp.listen import FeederView, Snapshot, WorkerView
+from eisenmp.listen import FailureView, FeederView, Snapshot, WorkerView
 from eisenmp.payload import dumps, dumps_error
 from eisenmp.queues import QueueTable
 from eisenmp.results import Record, Results
@@ -81,8 +81,37 @@ def test_a_line_at_the_very_beginning() -> None:
 def test_a_line_at_the_end() -> None:
     end = snapshot(3725.0, feeder(10, 10, finished=True), over=True, failed=2, set_aside=1)
     assert Progress().line(end) == (
-        'eisenmp  100 %  10/10 items  0.0027/s  took 1:02:05  workers 2/2  2 tickets failed  1 tickets set aside'
+        'eisenmp  100 %  10/10 items  0.0027/s  took 1:02:05  2 chunks failed  1 chunk set aside'
     )
+
+
+def test_at_the_end_the_rate_is_that_of_the_whole_job() -> None:
+    progress = Progress()
+    for second in range(1, 101):
+        progress.line(snapshot(float(second), feeder(1000 if second > 50 else 20 * second, 0, 1000)))
+    assert progress.line(snapshot(100.0, feeder(1000, 1000, 1000), over=True)).endswith('10/s  took 1:40')
+
+
+def test_what_failed_last_stays() -> None:
+    failure = FailureView('mp_input_q (default)', 7, lambda: ValueError('row 7\x1b[31m is\tno good\nat all'))
+    end = snapshot(5.0, feeder(10, 10, 10), over=True, failed=1, last_failure=failure)
+    assert Progress().last_lines(end) == [
+        'eisenmp  100 %  10/10 items  2.0/s  took 5.0 s  1 chunk failed',
+        'eisenmp  last failure: mp_input_q_TID_7: ValueError: row 7 is no good',
+    ]
+
+
+def test_a_failure_that_cannot_be_shown_is_no_harm() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError('no text')
+
+    def broken() -> BaseException:
+        raise ImportError('its class is gone')
+
+    for odd in (lambda: Odd(), broken):
+        end = snapshot(5.0, over=True, last_failure=FailureView('q', 7, odd))
+        assert Progress().last_lines(end)[-1] == 'eisenmp  last failure: q_TID_7 (what was raised cannot be shown)'
 
 
 def test_restarts_are_told() -> None:
@@ -105,11 +134,44 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert 'left' not in line  # nobody knows
 
 
+# ---- the rate
+
+
+def test_where_chunks_take_long_the_past_that_counts_is_longer() -> None:
+    rate = Rate()
+    for second in range(1, 301):  # a chunk of 60 items every 30 seconds
+        now = rate.at(float(second), second // 30 * 60)
+        if second > 60:
+            assert 1.3 < now < 2.7, second
+
+
+def test_a_rate_follows_a_change_within_some_seconds() -> None:
+    rate, count = Rate(), 0
+    for tenth in range(1, 601):
+        count += 100 if tenth <= 300 else 10
+        now = rate.at(tenth / 10, count)
+    assert now == pytest.approx(100, rel=0.05)
+
+
+def test_a_count_that_begins_anew_is_no_negative_rate() -> None:
+    rate = Rate()
+    assert rate.at(5.0, 50) == 10
+    assert rate.at(6.0, 3) == 0  # a worker was replaced
+    assert rate.at(8.0, 7) == 2
+
+
+def test_the_same_moment_twice_is_no_harm() -> None:
+    rate = Rate()
+    assert rate.at(0.0, 0) == 0
+    assert rate.at(0.0, 5) == 0
+    assert rate.at(2.0, 10) == rate.at(2.0, 10) == 5
+
+
 def test_the_past_is_forgotten() -> None:
-    progress = Progress()
-    for n in range(10_000):
-        progress.line(snapshot(n / 10, feeder(n, n)))
-    assert len(progress._past) < 200
+    rate = Rate()
+    for n in range(100_000):
+        rate.at(n / 100, n)
+    assert len(rate._past) < 200
 
 
 # ---- results at the end
@@ -200,7 +262,7 @@ def test_results_are_printed_on_a_terminal_without_their_letters(
 
 
 def test_lines_go_where_they_belong(capsys: pytest.CaptureFixture[str]) -> None:
-    display = LineDisplay(progress=False)
+    display = Display()
     display.lines('to stdout', stderr=False)
     display.lines('two\nlines', stderr=True)
     out, err = capsys.readouterr()
@@ -211,7 +273,7 @@ def test_a_full_disk_loses_output_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, 'stdout', Broken(OSError(28, 'No space left on device')))
-    LineDisplay(progress=False).lines('x', stderr=False)
+    Display().lines('x', stderr=False)
     assert 'No space left on device' in capsys.readouterr().err
 
 
@@ -221,7 +283,7 @@ def test_a_closed_stdout_loses_output_and_says_so(
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, 'stdout', closed)
-    LineDisplay(progress=False).lines('x', stderr=False)
+    Display().lines('x', stderr=False)
     assert 'closed file' in capsys.readouterr().err
 
 
@@ -229,7 +291,7 @@ def test_a_program_without_streams_does_not_stumble(monkeypatch: pytest.MonkeyPa
     """As under pythonw, or a daemon that has closed them."""
     monkeypatch.setattr(sys, 'stdout', None)
     monkeypatch.setattr(sys, 'stderr', None)
-    display = LineDisplay(progress=False)
+    display = Display()
     display.lines('x', stderr=False)
     display.lines('x', stderr=True)
     display.news('x')
@@ -238,14 +300,14 @@ def test_a_program_without_streams_does_not_stumble(monkeypatch: pytest.MonkeyPa
 def test_letters_that_the_terminal_lacks_are_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(raw, encoding='ascii'))
-    LineDisplay(progress=False).lines('grün → blau \udce9', stderr=False)
+    Display().lines('grün → blau \udce9', stderr=False)
     sys.stdout.flush()
     assert b'gr' in raw.getvalue()
     assert b'blau' in raw.getvalue()
 
 
 def test_news_are_warnings_of_the_package_s_logger(caplog: pytest.LogCaptureFixture) -> None:
-    LineDisplay(progress=False).news('Process-1 died with signal SIGKILL; it is replaced')
+    Display().news('Process-1 died with signal SIGKILL; it is replaced')
     assert [(r.name, r.levelno, r.getMessage()) for r in caplog.records] == [
         ('eisenmp', logging.WARNING, 'Process-1 died with signal SIGKILL; it is replaced')
     ]
@@ -253,51 +315,7 @@ def test_news_are_warnings_of_the_package_s_logger(caplog: pytest.LogCaptureFixt
 
 def test_a_log_record_of_a_worker_is_handled_here(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger='worker.module')
-    display = LineDisplay(progress=False)
+    display = Display()
     for level in (logging.INFO, logging.DEBUG):
         display.log({'name': 'worker.module', 'levelno': level, 'levelname': 'X', 'msg': 'row %d', 'args': (7,)})
     assert [(r.name, r.getMessage()) for r in caplog.records] == [('worker.module', 'row 7')]
-
-
-# ---- the line on a terminal
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def drawn(display: LineDisplay, line: str) -> None:
-    display._draw(sys.stderr, line, terminal=True)
-
-
-def test_the_line_is_wiped_before_a_print_and_fits_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv('COLUMNS', '40')
-    monkeypatch.setattr(sys, 'stderr', Terminal())
-    display = LineDisplay(progress=True)
-    drawn(display, 'x' * 200)
-    display.lines('a print', stderr=False)
-    display.lines('another', stderr=False)
-    assert isinstance(sys.stderr, Terminal)
-    assert sys.stderr.getvalue() == '\r\x1b[K' + 'x' * 39 + '\r\x1b[K'
-    assert capsys.readouterr().out == 'a print\nanother\n'
-
-
-@pytest.mark.parametrize('error', [OSError(5, 'Input/output error'), BrokenPipeError(32, 'Broken pipe')], ids=str)
-def test_a_terminal_that_has_gone_harms_nobody(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError
-) -> None:
-    """The connection to the terminal breaks in the middle of a job, and the job goes on."""
-    monkeypatch.setattr(sys, 'stderr', Terminal())
-    display = LineDisplay(progress=True)
-    drawn(display, 'a line')
-    monkeypatch.setattr(sys, 'stderr', Broken(error))
-    drawn(display, 'another line')
-    display.lines('a print', stderr=False)
-    display.lines('a print', stderr=True)
-    display.log({'name': 'worker.module', 'levelno': logging.INFO, 'levelname': 'INFO', 'msg': 'x', 'args': ()})
-    monkeypatch.setattr(logging, 'raiseExceptions', False)  # what its handlers do is their affair
-    display.news('x')
-    assert capsys.readouterr().out == 'a print\n'

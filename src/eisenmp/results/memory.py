@@ -51,6 +51,8 @@ class Results(Mapping[str, "QueueResults"]):
         self._dropped = 0
         self._streams: list[Stream] = []
         self.newest: Stream | None = None  # the last one that came, still there or not
+        self.last_failure: Record | None = None  # of a whole ticket, or of some of its items
+        self.partly_failed = 0  # tickets
 
     def keep(self, *, all_values: bool, last: int) -> None:
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
@@ -143,6 +145,9 @@ class Results(Mapping[str, "QueueResults"]):
 
     def record(self, record: Record) -> None:
         """A ticket has its outcome."""
+        if record.has_failures:
+            self.last_failure = record
+            self.partly_failed += bool(record.item_errors)
         if self.store or record.has_failures:
             kept = record if self.store else record.without_values()
             serials = range(record.serial, record.serial + record.tickets)
