@@ -472,9 +472,8 @@ def test_a_generator_that_somebody_else_has_goes_on(lab: Lab) -> None:
     assert begun.wait(ALARM)
     emp.stop()
     results = emp.wait(ALARM)['mp_input_q']
-    for feeder in emp.snapshot().feeders:
-        wait_until(lambda: emp.snapshot().feeders[0].finished)
-        assert feeder.made >= len(results.done)
+    wait_until(lambda: all(feeder.done for feeder in emp._started().feeders))
+    assert emp.snapshot().feeders[0].made >= len(results.done)
     assert next(items) == emp.snapshot().feeders[0].made
     assert not closed.is_set()
     items.close()  # type: ignore[attr-defined]
