@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from eisenmp.wire import HEAD_BYTES, read_head
+from eisenmp.wire import HEAD_BYTES, PLACED, read_head
 
 MARKED: Final = 7  # the item whose chunk is hit
 
@@ -111,10 +111,17 @@ class HalfWay:
         self._channel._sock = self._sock
         if first():
             whole = b''.join(pieces)
-            _, length = read_head(whole[:HEAD_BYTES])
-            self._sock.sendall(whole[: HEAD_BYTES + length // 2 if length else HEAD_BYTES // 2])
+            self._sock.sendall(whole[: _middle(whole)])
             strike()
         return int(self._sock.sendmsg(pieces))
+
+
+def _middle(messages: bytes) -> int:
+    """Where the first message is cut: in its body, or where that lies in shared memory, in the list of places."""
+    _, length = read_head(messages[:HEAD_BYTES])
+    if messages[1] & PLACED:
+        return HEAD_BYTES + 4
+    return HEAD_BYTES + length // 2 if length else HEAD_BYTES // 2
 
 
 class Trap:
