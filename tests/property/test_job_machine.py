@@ -543,9 +543,13 @@ class JobMachine(RuleBasedStateMachine):
         worker.hurry(SHORT)
 
     def answers_too_much(self, data: st.DataObject, worker: Worker) -> None:
-        """It answers its neighbours' tickets along with its own: only its own one counts."""
+        """It answers its neighbours' tickets along with its own: only its own one counts.
+
+        Tickets that were never made are no neighbours: who answers them is ended, and its own answer is not heard.
+        """
         queue, serial = data.draw(st.sampled_from(list(worker.leases.items())), label='lease')
-        serials = [n for n in (serial - 1, serial, serial + 1) if n >= 0]
+        made = len(self.job.ledger.track(queue))
+        serials = [n for n in (serial - 1, serial, serial + 1) if 0 <= n < made]
         if any(n != serial and self.job.ledger.holding(worker.number, queue, n) for n in serials):
             return
         if worker.ahead.get(ANY_QUEUE if worker.plain else queue) or worker.into:
