@@ -212,10 +212,10 @@ class Feeder:
         error: BaseException | None = None
         while chunks and error is None:
             error = self._read(1)
-            rows = self._source.rest()
-            if not len(rows):
-                break
-            with self._shipping:
+            with self._shipping:  # somebody who hurried while batches were cut together may be at it still
+                rows = self._source.rest()
+                if not len(rows):
+                    break
                 if not self._add_apart(rows):
                     return False, error
             chunks -= 1
