@@ -5,9 +5,6 @@ What is to be run next, and who stands accused, is decided in suspects.py. Runs 
 
 from __future__ import annotations
 
-import struct
-from typing import Final
-
 from eisenmp.crew import Worker
 from eisenmp.errors import CrashError
 from eisenmp.job import Job
@@ -15,11 +12,9 @@ from eisenmp.ledger import Chunk
 from eisenmp.payload import Payload
 from eisenmp.results import Record
 from eisenmp.suspects import Search, Suspect
-from eisenmp.wire import Frame
+from eisenmp.wire import PART_ITEMS, Frame
 
 __all__ = ["PartDesk", "part_payload"]
-
-_PART: Final = struct.Struct("<QQ")  # see wire.PART
 
 
 class PartDesk:
@@ -63,7 +58,7 @@ class PartDesk:
 
 def part_payload(payload: Payload, search: Search) -> Payload:
     """What a worker gets for the next part: all of the ticket, and which of its items are meant."""
-    return (*payload, _PART.pack(*search.part))
+    return (*payload, PART_ITEMS.pack(*search.part))
 
 
 def _crash(name: str, chunk: Chunk, part: Suspect) -> CrashError:

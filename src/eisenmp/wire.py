@@ -33,6 +33,7 @@ __all__ = [
     "LISTED",
     "MOST_BUFFERS",
     "PART",
+    "PART_ITEMS",
     "PICKLED",
     "WITH_ERRORS",
     "Buffer",
@@ -106,6 +107,8 @@ PLACED: Final = 0x80  # of the wire alone: frames do not show it
 INLINE: Final = 0xFFFF_FFFF_FFFF_FFFF
 MOST_BUFFERS: Final = 0xFFFF
 LARGE: Final = 128 << 10  # bytes from which a piece of a message is worth a place in shared memory
+
+PART_ITEMS: Final = struct.Struct("<QQ")  # see PART
 
 _HEAD: Final = struct.Struct("<BBHIQdIIIQ")
 HEAD_BYTES: Final = _HEAD.size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,19 @@ from typing import Any, Final
 
 from eisenmp.errors import PayloadError, StopJob
 from eisenmp.payload import CONSTANT, ItemError, Payload, are_constant, dumps, dumps_error, dumps_plain, loads
-from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PART, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
+from eisenmp.wire import (
+    ANY_QUEUE,
+    HAS_VALUE,
+    LISTED,
+    PART,
+    PART_ITEMS,
+    PICKLED,
+    WITH_ERRORS,
+    Buffer,
+    Frame,
+    Kind,
+    encode,
+)
 from eisenmp.worker.channel import Disconnected
 
 __all__ = ["Batch", "Run", "Work", "answer_message", "failed_message", "items_error", "opened_message"]
@@ -20,7 +31,6 @@ __all__ = ["Batch", "Run", "Work", "answer_message", "failed_message", "items_er
 
 _TRUST: Final = 64  # tickets whose results could not change, before many are run without a look at each
 _KEPT: Final = CONSTANT | {ItemError}
-_PART: Final = struct.Struct("<QQ")
 _LOOKS: Final = 200  # characters of an item under suspicion
 
 
@@ -41,7 +51,7 @@ class Batch:
         payload = frame.payload
         self._part: slice | None = None  # of the ticket's items, only these are meant
         if frame.flags & PART:
-            first, items = _PART.unpack(payload[-1])
+            first, items = PART_ITEMS.unpack(payload[-1])
             payload, self._part = payload[:-1], slice(first, first + items)
         self._whole = loads(payload)
 
