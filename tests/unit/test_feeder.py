@@ -14,7 +14,7 @@ import pytest
 from eisenmp.errors import PayloadError
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.payload import Payload, loads
-from eisenmp.sources import source_of
+from eisenmp.sources import Items, source_of
 from tests.support import ALARM
 
 
@@ -608,6 +608,41 @@ def test_an_incomplete_chunk_stays_unless_its_size_is_automatic() -> None:
         thread.join(ALARM)
         assert [item for chunk in sink.chunks for item in chunk] == list(range(20))
         assert sink.done == [None]
+
+
+class Held(Items):
+    """Somebody who takes a part stands in the middle of it, until the rest is taken too, or for a moment."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        super().__init__(items)
+        self.stands = threading.Event()
+        self.rest_taken = threading.Event()
+
+    def part(self, multiple: int) -> list[Any]:
+        part = self._rows[: len(self._rows) // multiple * multiple]
+        self.stands.set()
+        self.rest_taken.wait(0.2)
+        del self._rows[: len(part)]
+        return part
+
+    def rest(self) -> list[Any]:
+        rows = super().rest()
+        self.rest_taken.set()
+        return rows
+
+
+def test_who_hurried_before_chunks_are_cut_apart_ships_nothing_twice() -> None:
+    source = Held(iter(range(8)))
+    sink = FakeSink(most=4)
+    feeder = Feeder(source, 5, None, Tick())
+    feeder.rows, feeder._sink = 2, sink
+    source.read(2)
+    hurry = threading.Thread(target=feeder.hurry)
+    hurry.start()
+    assert source.stands.wait(ALARM)
+    feeder._run(sink)
+    hurry.join(ALARM)
+    assert sorted(item for chunk in sink.chunks for item in chunk) == list(range(8))
 
 
 @pytest.mark.parametrize('stop', [1000, 1003, 1999, 2000, 2500])
