@@ -295,7 +295,7 @@ def aimap(  # noqa: PLR0913  # see imap
     maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
-    progress: bool = False,
+    progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
 ) -> AsyncImap[R]:
     """:func:`eisenmp.imap` for ``async for``: the same arguments, and the event loop is never held up.
@@ -329,7 +329,7 @@ def aimap_chunks(  # noqa: PLR0913  # see imap
     maxtasksperchild: int | None = None,
     start_method: str = "spawn",
     engine: str = "local",
-    progress: bool = False,
+    progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
 ) -> AsyncImap[R]:
     """:func:`eisenmp.imap_chunks` for ``async for``. All arguments as in :func:`aimap`."""

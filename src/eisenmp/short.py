@@ -13,7 +13,7 @@ from eisenmp.errors import SettingsError
 from eisenmp.functions import Function, check_function
 from eisenmp.manager import Mp
 from eisenmp.report import Report
-from eisenmp.results import Form, Outcome, OutcomeReader, Record
+from eisenmp.results import Form, Outcome, Record
 from eisenmp.settings import Settings, check
 from eisenmp.sources import Source, size_of, source_of
 
@@ -88,6 +88,13 @@ class Course(Generic[R]):
 
     It knows nothing of the :class:`Imap` that shows it, so that it ends with the last one who reads: no cycle of
     references keeps it until the garbage collector comes.
+
+    Attributes:
+        emp: the manager.
+        failures: what has failed so far.
+        launched: the job has been started.
+        error: what is to be raised when all that was opened is read.
+        reader: gives the results as they come.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -99,22 +106,12 @@ class Course(Generic[R]):
         self._left = False
         self._per_item = plan.per_item
         self._on_error = plan.on_error
-        self._error: BaseException | None = None  # to be raised when what came before it is read
+        self.error: BaseException | None = None
         self._known = (0, 0)  # of the last failure: ticket, and items before it
-        self._reader = emp.results.outcomes(ordered=plan.ordered)
+        self.reader = emp.results.outcomes(ordered=plan.ordered)
 
     def __del__(self) -> None:
         self.abandon()
-
-    @property
-    def reader(self) -> OutcomeReader:
-        """Gives the results as they come."""
-        return self._reader
-
-    @property
-    def error(self) -> BaseException | None:
-        """What is to be raised when all that was opened is read."""
-        return self._error
 
     def launch(self, plan: Plan, source: Source, size: int | None) -> None:
         """Start the job; if somebody has left meanwhile, it ends at once.
@@ -134,13 +131,9 @@ class Course(Generic[R]):
         if self._left:
             self.abandon()
 
-    def open(self, record: Record) -> list[Any]:
-        """The results in what the reader gave; look at `error` after the last of them."""
-        return self._open(record)
-
     def close(self) -> None:
         """End the job now, and see its processes gone."""
-        self._reader.close()
+        self.reader.close()
         if not self.emp.results.over:
             self.emp.kill()
         self.emp.join()
@@ -161,17 +154,17 @@ class Course(Generic[R]):
 
     def messages(self) -> Iterator[list[Any]]:
         """The results of one message after the other."""
-        reader = self._reader
+        reader = self.reader
         try:
-            while self._error is None:
+            while self.error is None:
                 try:
                     record = reader.next_record()
                 except StopIteration:
                     break
-                yield self._open(record)
+                yield self.open(record)
                 reader.took(record)
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
         except GeneratorExit:  # somebody has left his loop
             self.abandon()
             raise
@@ -183,7 +176,8 @@ class Course(Generic[R]):
             self.close()
             raise
 
-    def _open(self, record: Record) -> list[Any]:
+    def open(self, record: Record) -> list[Any]:
+        """The results in what the reader gave; look at `error` after the last of them."""
         if record.form == Form.LIST:  # results of several chunks, none of them failed
             entries = record.entries()
             return list(chain.from_iterable(entries)) if self._per_item and not record.rows else entries
@@ -201,7 +195,7 @@ class Course(Generic[R]):
                 values.append(outcome.value)
             else:
                 values += outcome.value or ()
-            if self._error is not None:
+            if self.error is not None:
                 break
         return values
 
@@ -213,7 +207,7 @@ class Course(Generic[R]):
                 values.append(value)
                 continue
             self._fail(values, outcome, failed[at], at)
-            if self._error is not None:
+            if self.error is not None:
                 break
 
     def _take_parts(self, values: list[Any], outcome: Outcome) -> None:
@@ -223,14 +217,14 @@ class Course(Generic[R]):
                 values.append(part.value)
                 continue
             self._fail(values, outcome, part.error, part.first)
-            if self._error is not None:
+            if self.error is not None:
                 break
 
     def _fail_all(self, values: list[Any], outcome: Outcome, error: BaseException) -> None:
         """A chunk has failed, and so have all its items."""
         for at in range(outcome.items if self._per_item else 1):
             self._fail(values, outcome, error, at)
-            if self._error is not None:
+            if self.error is not None:
                 break
 
     def _fail(self, values: list[Any], outcome: Outcome, error: BaseException, at: int) -> None:
@@ -240,7 +234,7 @@ class Course(Generic[R]):
         if self._on_error == "yield":
             values.append(error)
         elif self._on_error == "raise":
-            self._error = error
+            self.error = error
 
 
 class Imap(Iterator[R], Generic[R]):

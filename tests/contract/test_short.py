@@ -363,7 +363,7 @@ def test_a_slow_first_item(forms: Forms, ordered: Any) -> None:
     it = forms.imap(func, counted, chunksize=1, buffersize=12, ordered=ordered)
     if ordered is True:
         wait_until(lambda: held_back(it) and counted.made == 12)
-        assert not it._course._reader._stream.ready
+        assert not it._course.reader._stream.ready
         go()
         assert list(it) == list(range(60))
     else:
