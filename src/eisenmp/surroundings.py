@@ -10,9 +10,12 @@ import errno
 import os
 import socket
 import sys
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-__all__ = ["Check", "check_all", "hint"]
+__all__ = ["Check", "check_all", "file_limit", "hint", "process_handles", "workers_within"]
+
+_OURS: Final = 50  # descriptors of the manager and of the program around it
+_PER_WORKER: Final = 5  # channel, process handle, shared memory, with some to spare
 
 
 class Check(NamedTuple):
@@ -64,17 +67,17 @@ def process_handles() -> Check:
 
 def open_files() -> Check:
     """How many workers the limit of open files has room for."""
-    limit = _file_limit()
+    limit = file_limit()
     if limit is None:
         return Check("open files", True, "no limit is known")
-    most = max(0, (limit - 16) // 2)
+    most = workers_within(limit)
     return Check("open files", most >= 64, f"a limit of {limit}: up to about {most} workers")
 
 
 def hint(error: OSError) -> str:
     """Which limit an error of the system speaks of, and what to do about it; nothing where we know nothing better."""
     if error.errno == errno.EMFILE:
-        return f" (the limit is {_file_limit()}, of which a worker takes two to four: ulimit -n, or lower NUM_PROCS)"
+        return f" (the limit is {file_limit()}, of which a worker takes two to four: ulimit -n, or lower NUM_PROCS)"
     if error.errno == errno.ENFILE:
         return " (a limit of the whole system, which other programs share)"
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
@@ -82,7 +85,13 @@ def hint(error: OSError) -> str:
     return ""
 
 
-def _file_limit() -> int | None:
+def workers_within(limit: int) -> int:
+    """About how many workers a limit of open files is enough for."""
+    return max(0, (limit - _OURS) // _PER_WORKER)
+
+
+def file_limit() -> int | None:
+    """How many files this process may have open; None: no limit is known."""
     try:
         import resource
     except ImportError:

@@ -391,6 +391,15 @@ async def by_an_error_in_the_loop(make: Any) -> None:
         await task
 
 
+async def cancelled(consumer: Coroutine[Any, Any, None], begun: asyncio.Event) -> None:
+    """Cancel it when it has begun."""
+    task = asyncio.create_task(consumer)
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def by_cancelling_who_waits(make: Any) -> None:
     """Or, if results come one after the other, wherever that meets it."""
 
@@ -399,11 +408,7 @@ async def by_cancelling_who_waits(make: Any) -> None:
             begun.set()
 
     begun = asyncio.Event()
-    task = asyncio.create_task(consume())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled(consume(), begun)
 
 
 async def by_cancelling_the_loop(make: Any) -> None:
@@ -413,11 +418,7 @@ async def by_cancelling_the_loop(make: Any) -> None:
             await asyncio.Event().wait()
 
     begun = asyncio.Event()
-    task = asyncio.create_task(consume())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled(consume(), begun)
 
 
 async def by_timeout(make: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import eisenmp
 from eisenmp.settings import usable_cores
+from eisenmp.surroundings import file_limit, process_handles, workers_within
 
 __all__ = ["BROKEN", "FINE", "NOTE", "Finding", "look"]
 
@@ -22,7 +23,6 @@ NOTE: Final = "note"  # works, but with something to know
 BROKEN: Final = "broken"
 
 _OLDEST: Final = (3, 11)
-_PER_WORKER: Final = 5  # descriptors of the manager: channel, process handle, shared memory, with some to spare
 _PACKAGES: Final = {  # what it is for, by package
     "cloudpickle": "lambdas and functions of the main program",
     "click": "this command (extra cli)",
@@ -139,13 +139,9 @@ def _memfd() -> Finding:
 
 
 def _pidfd() -> Finding:
-    try:
-        os.close(os.pidfd_open(os.getpid()))
+    if process_handles().ok:
         return Finding("pidfd", True, "works")
-    except (AttributeError, OSError) as error:
-        return Finding(
-            "pidfd", False, f"missing ({type(error).__name__})", NOTE, "a thread for each worker waits for its end"
-        )
+    return Finding("pidfd", False, "missing", NOTE, "a thread for each worker waits for its end")
 
 
 def _descriptors() -> Iterator[Finding]:
@@ -153,12 +149,12 @@ def _descriptors() -> Iterator[Finding]:
         import resource
     except ImportError:
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    value = {"soft": None if soft == resource.RLIM_INFINITY else soft, "hard": None if hard < 0 else hard}
-    if value["soft"] is None:
+    soft, hard = file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    value = {"soft": soft, "hard": None if hard < 0 else hard}
+    if soft is None:
         yield Finding("open files", value, "no limit")
         return
-    workers = max(0, (soft - 50) // _PER_WORKER)
+    workers = workers_within(soft)
     shown = f"{soft} at most ({hard if hard >= 0 else 'any number'} when raised)"
     follows = f"enough for about {workers} workers"
     if workers >= usable_cores():
