@@ -237,8 +237,18 @@ def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequenc
 
 
 def fork(name: str, child: socket.socket, run: Callable[[socket.socket], int]) -> WorkerProcess:
-    """Start a copy of this process that does nothing but `run` on its end of the channel."""
-    pid = os.fork()
+    """Start a copy of this process that does nothing but `run` on its end of the channel.
+
+    Raises:
+        RuntimeError: Python 3.12.0 to 3.12.2, and the main thread has ended (python/cpython#113964).
+    """
+    try:
+        pid = os.fork()
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{error}: this Python forks no more when the main thread has ended; end the program with wait(),"
+            " or use START_METHOD='spawn' or 'forkserver'"
+        ) from error
     if pid:
         return ForkedProcess(name, pid)
     code = 255
