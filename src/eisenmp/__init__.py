@@ -18,7 +18,7 @@ A map of this folder, along the way of the data::
     surroundings.py what this machine has of all that, and which limit an error speaks of
     engines/        what starts workers and carries bytes: local, inline
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
-    results/      6 what became of every ticket
+    results/      6 what became of every ticket;  jobfile/  the same in a file, for jobs that go on where they were
     display/      7 what is shown meanwhile; listen.py and snapshot.py are what it hears and sees
     cli/            the command eisenmp
     spaces/         search spaces that are cut by slices, for manager and workers alike
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from eisenmp.errors import (
         CrashError,
         EisenmpError,
+        JobFileBusy,
+        JobFileError,
+        JobFileMismatch,
+        JobFileUntrusted,
         JobKilled,
         JobOver,
         PayloadError,
@@ -62,6 +66,10 @@ __all__ = [
     "CrashError",
     "EisenmpError",
     "Failure",
+    "JobFileBusy",
+    "JobFileError",
+    "JobFileMismatch",
+    "JobFileUntrusted",
     "JobKilled",
     "JobOver",
     "Mp",

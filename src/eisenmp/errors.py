@@ -12,6 +12,10 @@
     ├── ResultsError (LookupError)       a value that was not kept, or a ticket that has none
     ├── JobOver (RuntimeError)           work handed to a job that has ended
     ├── JobKilled                        what `wait` raises after `kill`
+    ├── JobFileError                     a job file that cannot be used; the text says what to do
+    │   ├── JobFileBusy                  another manager works on it
+    │   ├── JobFileMismatch              the program is another one than the file was made with
+    │   └── JobFileUntrusted             it was made elsewhere, and nobody has said that it may be opened
     └── ProtocolError                    bytes on a channel that are no message of ours
     StopJob                              raised *by* a worker function: the search is over, here is the answer
 
@@ -27,6 +31,10 @@ from typing import Any
 __all__ = [
     "CrashError",
     "EisenmpError",
+    "JobFileBusy",
+    "JobFileError",
+    "JobFileMismatch",
+    "JobFileUntrusted",
     "JobKilled",
     "JobOver",
     "PayloadError",
@@ -123,6 +131,22 @@ class JobOver(EisenmpError, RuntimeError):  # noqa: N818 - a state, named as use
 
 class JobKilled(EisenmpError):  # noqa: N818 - a state, named as users see it
     """The job was ended by ``kill()`` before its work was done."""
+
+
+class JobFileError(EisenmpError):
+    """A job file that cannot be read or written, or is none; the text says what was found and what to do."""
+
+
+class JobFileBusy(JobFileError):  # noqa: N818 - a state, named as users see it
+    """Another manager works on the job file; the text names it."""
+
+
+class JobFileMismatch(JobFileError):  # noqa: N818 - what was found, named as users see it
+    """Settings, worker or items are not those with which the job file was made; the text names the first difference."""
+
+
+class JobFileUntrusted(JobFileError):  # noqa: N818 - what was found, named as users see it
+    """The job file was made elsewhere: pickles in it would run code, so they are opened only when told to."""
 
 
 class ProtocolError(EisenmpError):

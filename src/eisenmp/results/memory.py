@@ -10,16 +10,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import repeat
 from typing import Any, overload
 
-from eisenmp.errors import CrashError, ResultsError
+from eisenmp.errors import ResultsError
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import State
-from eisenmp.payload import Payload, loads_error
+from eisenmp.payload import Payload
 from eisenmp.queues import NamedQueue
-from eisenmp.results.outcome import Closing, Form, Outcome, Part, Record, item_failures, opened_parts
+from eisenmp.results.opening import outcome_of, outcomes_of
+from eisenmp.results.outcome import Closing, Outcome, Record
 from eisenmp.results.reader import OutcomeReader, Stream
 
 __all__ = ["QueueResults", "Results"]
@@ -251,94 +250,11 @@ class Results(Mapping[str, "QueueResults"]):
 
     def outcomes_of(self, record: Record) -> list[Outcome]:
         """Open a record: the outcome of each of its tickets."""
-        if record.form == Form.LIST:
-            try:
-                values = record.values()
-            except Exception:
-                values = []  # what is wrong is told for each ticket
-            if len(values) == record.tickets:
-                return self._done_together(record, values)
-        return [self.outcome(record, at) for at in range(record.serial, record.serial + record.tickets)]
-
-    def _done_together(self, record: Record, values: list[Any]) -> list[Outcome]:
-        """Outcomes of tickets that were answered together and are done."""
-        start, stop = record.serial, record.serial + record.tickets
-        track = self.ledger.tracks[record.queue]
-        columns = zip(  # in the order of the fields
-            repeat(self.table[record.queue].name),
-            range(start, stop),
-            values,
-            repeat(None),
-            [track.attempts.get(at, 1) for at in range(start, stop)] if track.attempts else repeat(1),
-            track.slots[start:stop],
-            track.seconds[start:stop],
-            map(State.NAMES.__getitem__, track.states[start:stop]),
-            track.items[start:stop],
-            repeat(()),
-            repeat(()),
-            strict=False,
-        )
-        return list(map(partial(tuple.__new__, Outcome), columns))
+        return outcomes_of(record, self.table[record.queue].name, self.ledger.tracks[record.queue])
 
     def outcome(self, record: Record, at: int) -> Outcome:
         """Open a record for one of its tickets."""
-        if isinstance(record.error, tuple):
-            return self._outcome(record, at, None, loads_error(record.error))
-        if record.error is not None:
-            return self._outcome(record, at, None, record.error)
-        try:
-            if record.parts:
-                return self._outcome_of_parts(record)
-            value, failures = record.value_at(at), item_failures(record.item_errors)
-            for place, error in failures if value is not None else ():
-                value[place] = error
-            return self._outcome(record, at, value, failures[0][1] if failures else None, tuple(failures))
-        except Exception as reason:
-            name = self.table[record.queue].name
-            error = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
-            error.__cause__ = reason
-            return self._outcome(record, at, None, error)
-
-    def _outcome_of_parts(self, record: Record) -> Outcome:
-        """Of a ticket that was handed out in parts. Raises whatever unpickling a result raises."""
-        opened = opened_parts(record)
-        failures = [failure for _, failed in opened for failure in failed]
-        # a crash comes first: it is what set the ticket aside
-        errors = sorted([error for _, error in failures], key=lambda error: not isinstance(error, CrashError))
-        first = errors[0] if errors else None
-        if not record.per_item:
-            return self._outcome(record, record.serial, None, first, (), tuple([part for part, _ in opened]))
-        whole = all(part.value is not None or part.error is not None for part, _ in opened)
-        values: list[Any] | None = None
-        if whole and sum([part.items for part, _ in opened]) == self.ledger.tracks[record.queue].items[record.serial]:
-            values = [value for part, _ in opened for value in (part.value or [None] * part.items)]
-            for place, error in failures:
-                values[place] = error
-        return self._outcome(record, record.serial, values, first, tuple(failures))
-
-    def _outcome(
-        self,
-        record: Record,
-        at: int,
-        value: Any,
-        error: BaseException | None,
-        failures: tuple[tuple[int, BaseException], ...] = (),
-        parts: tuple[Part, ...] = (),
-    ) -> Outcome:
-        track = self.ledger.tracks[record.queue]
-        return Outcome(
-            queue=self.table[record.queue].name,
-            ticket=at,
-            value=value,
-            error=error,
-            attempts=track.attempts.get(at, 1),
-            slot=track.slots[at],
-            seconds=track.seconds[at],
-            state=State.NAMES[track.states[at]],
-            items=track.items[at],
-            failures=failures,
-            parts=parts,
-        )
+        return outcome_of(record, at, self.table[record.queue].name, self.ledger.tracks[record.queue])
 
 
 class QueueResults(Sequence[Outcome]):
