@@ -385,3 +385,23 @@ def test_the_writer_sleeps_when_there_is_nothing(bench: Bench) -> None:
     bench.flush()
     assert bench.journal.writer.commits == commits + 1
     assert [t.name for t in threading.enumerate() if t.name == 'eisenmp-job-file']
+
+
+@pytest.mark.parametrize('form', [Form.ONE, Form.LIST])
+def test_none_is_a_value_that_costs_nothing(bench: Bench, form: int) -> None:
+    bench.cut(3000)
+    for serial in range(0, 3000, 3):
+        if form == Form.ONE:
+            for at in range(3):
+                bench.give(value(serial + at, None))
+        else:
+            bench.give(value(serial, [None] * 3, tickets=3, form=form))
+    bench.flush()
+    with JobReader(bench.path, checked=True) as reader:
+        assert [outcome.value for outcome in reader.outcomes('words')] == [None] * 3000
+        stored = list(reader.stored('words'))
+        assert all(part.record.value is not None for part in stored)  # it is a value: who reads them all gets it
+    db = sqlite3.connect(bench.path)
+    assert db.execute('SELECT count(*) FROM outcome').fetchone() == (0,)
+    assert db.execute('SELECT first, last FROM empty').fetchall() == [(0, 2999)]
+    db.close()

@@ -18,10 +18,24 @@ from eisenmp.payload import Payload, dumps, dumps_error, opened, read_error
 from eisenmp.results.outcome import Form, Record
 from eisenmp.suspects import Suspect
 
-__all__ = ["STORES", "Entry", "Stored", "failure_row", "join", "outcome_row", "restored", "split", "value_row"]
+__all__ = [
+    "STORES",
+    "Entry",
+    "Stored",
+    "emptied",
+    "failure_row",
+    "is_empty",
+    "join",
+    "outcome_row",
+    "restored",
+    "split",
+    "value_row",
+]
 
 STORES: Final = ("pickle", "json", "none")
 _FORMS: Final = {Form.ONE: "pickle", Form.LIST: "list", Form.PICKLES: "pickles"}
+_NONE: Final = tuple(pickle.dumps(None, protocol) for protocol in (4, 5))
+_SHORT: Final = 32  # bytes, beside the elements of a list
 _BACK: Final = {name: form for form, name in _FORMS.items()}
 
 
@@ -116,6 +130,23 @@ def value_row(entry: Entry, store: str) -> tuple[str, Any, str | None]:
 def _tickets(record: Record) -> str:
     last = record.serial + record.tickets - 1
     return f"_TID_{record.serial}" if record.tickets == 1 else f"_TID_{record.serial} to _TID_{last}"
+
+
+def is_empty(entry: Entry) -> bool:
+    """Whether the value of each of its tickets is None."""
+    value, record = entry.value, entry.record
+    if value is None or len(value) != 1 or entry.form == Form.PICKLES or record.rows:
+        return False
+    if entry.form == Form.ONE:
+        return len(value[0]) < _SHORT and bytes(value[0]) in _NONE
+    if len(value[0]) > record.tickets + _SHORT:
+        return False
+    return bytes(value[0]) == pickle.dumps([None] * record.tickets, 5)
+
+
+def emptied(queue: int, first: int, tickets: int) -> Record:
+    """The record of tickets in a row whose value is None."""
+    return Record(queue, first, dumps([None] * tickets), None, tickets, Form.LIST)
 
 
 def outcome_row(entry: Entry, queue: int, store: str) -> tuple[Any, ...] | None:

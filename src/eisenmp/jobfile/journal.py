@@ -17,7 +17,7 @@ from typing import Any
 from eisenmp.errors import JobFileBusy, JobFileError
 from eisenmp.jobfile.borders import Borders, Run, Stretch, stretches
 from eisenmp.jobfile.codec import Entry
-from eisenmp.jobfile.lock import Owner, myself, release, take
+from eisenmp.jobfile.lock import Owner, held, myself, release, take
 from eisenmp.jobfile.ranges import Ranges
 from eisenmp.jobfile.schema import check_path, check_tables, connect, create, prepare, said
 from eisenmp.jobfile.trust import seal
@@ -25,17 +25,20 @@ from eisenmp.jobfile.writer import Book, Writer
 
 __all__ = ["Journal", "Past", "SourceBook"]
 
-_open: dict[str, Owner] = {}  # files that this process has open: looking at one by other means would give up its locks
 _opening = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What earlier runs have left of one queue. ``failures``: the states of tickets that are not simply done."""
+    """What earlier runs have left of one queue.
+
+    ``empty``: tickets whose value is None. ``failures``: the states of tickets that are not simply done.
+    """
 
     number: int
     runs: list[Run]
     finished: Ranges
+    empty: Ranges
     failures: Mapping[int, str]
     done: int
     failed: int
@@ -101,8 +104,8 @@ class Journal:
         me = myself()
         key = os.path.realpath(path)
         with _opening:
-            if key in _open:
-                raise JobFileBusy(f"the job file {path} is in use by {_open[key]}, which is this program itself")
+            if key in held:
+                raise JobFileBusy(f"the job file {path} is in use by {held[key]}, which is this program itself")
             there = check_path(path)
             with said(path, "used" if there else "made"):
                 db = connect(path, "rwc")
@@ -112,7 +115,7 @@ class Journal:
                 except BaseException:
                     db.close()
                     raise
-            _open[key] = me
+            held[key] = me
         return journal
 
     def _begin(self, store: str, force: bool) -> None:
@@ -180,7 +183,7 @@ class Journal:
                 self._abandon()
         finally:
             with _opening:
-                _open.pop(os.path.realpath(self.path), None)
+                held.pop(os.path.realpath(self.path), None)
 
     def _abandon(self) -> None:
         """Nothing has begun: leave no trace of this run."""
@@ -207,13 +210,15 @@ class Journal:
                     "SELECT first, tickets, rows, source, position FROM chunk WHERE queue = ? ORDER BY first", (number,)
                 )
             ]
-            finished = Ranges(
-                db.execute("SELECT first, last + 1 FROM finished WHERE queue = ? ORDER BY first", (number,))
+            finished, empty = (
+                Ranges(db.execute(f"SELECT first, last + 1 FROM {table} WHERE queue = ? ORDER BY first", (number,)))
+                for table in ("finished", "empty")
             )
             self._past[name] = Past(
                 number,
                 runs,
                 finished,
+                empty,
                 dict(db.execute("SELECT ticket, state FROM failure WHERE queue = ?", (number,))),
                 *counts,
             )
@@ -234,11 +239,11 @@ class Journal:
         past = self._past.get(name)
         if past is None:
             number = len(self._past)
-            self._past[name] = past = Past(number, [], Ranges(), {}, 0, 0, 0, 0, 0.0)
+            self._past[name] = past = Past(number, [], Ranges(), Ranges(), {}, 0, 0, 0, 0, 0.0)
             self.writer.execute("INSERT INTO queue (queue, name) VALUES (?, ?)", number, name)
         borders = Borders([replace(run) for run in past.runs])
         counts = (past.done, past.failed, past.set_aside, past.items, past.seconds)
-        self.writer.books[queue] = Book(past.number, borders, past.finished.copy(), *counts)
+        self.writer.books[queue] = Book(past.number, borders, past.finished.copy(), past.empty.copy(), *counts)
 
     def enter_source(self, queue: int, total: int | None) -> SourceBook:
         """One more source of a queue that was entered, the next one: what is known of it."""

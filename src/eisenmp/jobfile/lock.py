@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from eisenmp.errors import JobFileBusy
 
-__all__ = ["Owner", "boot_id", "is_alive", "myself", "read_owner", "release", "start_time", "take"]
+__all__ = ["Owner", "boot_id", "held", "is_alive", "myself", "read_owner", "release", "start_time", "take"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class Owner:
     def __str__(self) -> str:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         return f"process {self.pid} on {self.host} since {when}"
+
+
+held: dict[str, Owner] = {}  # files that this process works on
 
 
 def myself() -> Owner:

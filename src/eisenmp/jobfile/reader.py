@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from eisenmp.errors import JobFileError, JobFileUntrusted, nearest
 from eisenmp.jobfile.borders import Run
-from eisenmp.jobfile.codec import Stored, restored, split
+from eisenmp.jobfile.codec import Stored, emptied, restored, split
 from eisenmp.jobfile.lock import Owner, is_alive, myself, read_owner
 from eisenmp.jobfile.ranges import Ranges
 from eisenmp.jobfile.schema import check_path, check_tables, connect, said
@@ -403,12 +403,15 @@ class _Window:
         self._queue = queue
         self._first = first
         self._stop = stop = min(stop, first + _WINDOW_TICKETS)
-        self._finished = Ranges(
-            db.execute(
-                "SELECT max(first, ?2), min(last + 1, ?3) FROM finished WHERE queue = ?1 AND first < ?3 AND last >= ?2 "
-                "ORDER BY first",
-                (number, first, stop),
+        self._finished, self._empty = (
+            Ranges(
+                db.execute(
+                    f"SELECT max(first, ?2), min(last + 1, ?3) FROM {table} WHERE queue = ?1 AND first < ?3 "
+                    "AND last >= ?2 ORDER BY first",
+                    (number, first, stop),
+                )
             )
+            for table in ("finished", "empty")
         )
         self._failures: dict[int, tuple[Any, ...]] = {
             row[0]: row[1:]
@@ -457,10 +460,15 @@ class _Window:
                 continue
             at = begin
             for ticket in self._failed[bisect_left(self._failed, begin) : bisect_left(self._failed, end)]:
-                if at < ticket:
-                    yield Stored(Record(self._queue, at, tickets=ticket - at), State.DONE)
+                yield from self._nothing(at, ticket)
                 state, detail, seconds, slot, attempts = self._failures[ticket]
                 yield Stored(restored(self._queue, None, detail, ticket), _STATES[state], seconds, slot, attempts)
                 at = ticket + 1
-            if at < end:
-                yield Stored(Record(self._queue, at, tickets=end - at), State.DONE)
+            yield from self._nothing(at, end)
+
+    def _nothing(self, first: int, stop: int) -> Iterator[Stored]:
+        """Tickets that are done, and whose value is None or was not kept."""
+        for begin, end, is_in in self._empty.within(first, stop):
+            tickets = end - begin
+            record = emptied(self._queue, begin, tickets) if is_in else Record(self._queue, begin, tickets=tickets)
+            yield Stored(record, State.DONE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from eisenmp.errors import JobFileError, nearest
+from eisenmp.jobfile.lock import held
 
 __all__ = [
     "APPLICATION",
@@ -54,6 +55,9 @@ CREATE TABLE chunk (
     source INTEGER NOT NULL REFERENCES source, position INTEGER NOT NULL, PRIMARY KEY (queue, first)
 ) WITHOUT ROWID;
 CREATE TABLE finished (
+    queue INTEGER NOT NULL REFERENCES queue, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (queue, first)
+) WITHOUT ROWID;
+CREATE TABLE empty (
     queue INTEGER NOT NULL REFERENCES queue, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (queue, first)
 ) WITHOUT ROWID;
 CREATE TABLE outcome (
@@ -129,11 +133,13 @@ def check_tables(db: sqlite3.Connection, path: str) -> bool:
 def check_path(path: str, *, must_exist: bool = False) -> bool:
     """See whether a job file may be there, without opening it as a database; return whether there is one.
 
-    Not to be called for a file that this process has open: closing it here would give up SQLite's locks.
+    One that this process works on is not looked at: closing it here would give up SQLite's locks.
 
     Raises:
         JobFileError: it cannot be one; the text says why.
     """
+    if os.path.realpath(path) in held:
+        return True
     folder = os.path.dirname(path)
     if os.path.isdir(path):
         raise JobFileError(f"{path} is a folder; a job file is needed, such as {os.path.join(path, 'job.db')}")

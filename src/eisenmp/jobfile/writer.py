@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from eisenmp.errors import JobFileBusy, JobFileError
 from eisenmp.jobfile.borders import Borders
-from eisenmp.jobfile.codec import Entry, failure_row, join, outcome_row
+from eisenmp.jobfile.codec import Entry, failure_row, is_empty, join, outcome_row
 from eisenmp.jobfile.lock import Owner, read_owner, release
 from eisenmp.jobfile.ranges import Ranges
 from eisenmp.jobfile.schema import explain
@@ -38,6 +38,7 @@ class Book:
     number: int  # in the file
     borders: Borders = field(default_factory=Borders)
     finished: Ranges = field(default_factory=Ranges)
+    empty: Ranges = field(default_factory=Ranges)  # those whose value is None
     done: int = 0
     failed: int = 0
     set_aside: int = 0
@@ -247,17 +248,22 @@ class Writer:
             "INSERT OR REPLACE INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
             [(number, r.first, r.tickets, r.rows, r.source, r.position) for r in changed.values()],
         )
-        changes, book.finished.changes = book.finished.changes, {}
-        if not changes:
+        if not self._keep_ranges("finished", number, book.finished):
             return
-        gone = [(number, first) for first, stop in changes.items() if stop is None]
-        db.executemany("DELETE FROM finished WHERE queue = ? AND first = ?", gone)
-        there = [(number, first, stop - 1) for first, stop in changes.items() if stop is not None]
-        db.executemany("INSERT OR REPLACE INTO finished VALUES (?, ?, ?)", there)
+        self._keep_ranges("empty", number, book.empty)
         db.execute(
             "UPDATE queue SET done = ?, failed = ?, set_aside = ?, items = ?, seconds = ? WHERE queue = ?",
             (book.done, book.failed, book.set_aside, book.items, book.seconds, number),
         )
+
+    def _keep_ranges(self, table: str, number: int, ranges: Ranges) -> bool:
+        """Write down which ranges have changed; False: none has."""
+        changes, ranges.changes = ranges.changes, {}
+        gone = [(number, first) for first, stop in changes.items() if stop is None]
+        there = [(number, first, stop - 1) for first, stop in changes.items() if stop is not None]
+        self._db.executemany(f"DELETE FROM {table} WHERE queue = ? AND first = ?", gone)
+        self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", there)
+        return bool(changes)
 
     def _outcome(self, batch: _Batch, entry: Entry) -> None:
         record = entry.record
@@ -267,9 +273,12 @@ class Writer:
         book.count(entry)
         self.tickets += record.tickets
         self.items += entry.items
-        value = outcome_row(entry, book.number, self._store)
-        if value is not None:
-            batch.outcomes.append(value)
+        if self._store != "none" and is_empty(entry):
+            book.empty.add(record.serial, record.serial + record.tickets)
+        else:
+            value = outcome_row(entry, book.number, self._store)
+            if value is not None:
+                batch.outcomes.append(value)
         failure = failure_row(entry, book.number, self._clock())
         if failure is not None:
             batch.failures.append(failure)
