@@ -8,6 +8,7 @@ is read by the running loop, as many items as the feeder asks for and no more.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
@@ -297,6 +298,10 @@ def aimap(  # noqa: PLR0913  # see imap
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    job: str | os.PathLike[str] | None = None,
+    store: str | None = None,
+    force: bool = False,
+    trust: bool = False,
 ) -> AsyncImap[R]:
     """:func:`eisenmp.imap` for ``async for``: the same arguments, and the event loop is never held up.
 
@@ -331,6 +336,10 @@ def aimap_chunks(  # noqa: PLR0913  # see imap
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    job: str | os.PathLike[str] | None = None,
+    store: str | None = None,
+    force: bool = False,
+    trust: bool = False,
 ) -> AsyncImap[R]:
     """:func:`eisenmp.imap_chunks` for ``async for``. All arguments as in :func:`aimap`."""
     return _begin(func, iterable, locals(), per_item=False)

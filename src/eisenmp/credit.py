@@ -64,16 +64,22 @@ class History:
 
 @dataclass(slots=True)
 class AutoRows:
-    """``NUM_ROWS = 'auto'``: chunks of steady duration, from what items have taken lately."""
+    """``NUM_ROWS = 'auto'``: chunks of steady duration, from what items have taken lately.
+
+    ``steady``: small changes are not worth one. A job file keeps chunks of one size as one row.
+    """
 
     rows: int = 1
+    steady: bool = False
 
     def next(self, pace: History | None, size: int) -> int:
         """Items of the next chunk. `size`: bytes of an item."""
         if pace is None or pace.answers < _TRUST:
             return self.rows
         wanted = int(_CHUNK / max(pace.mean, 1e-8))
-        self.rows = max(1, min(wanted, 8 * self.rows, _CHUNK_BYTES // max(1, size), _ROWS))
+        rows = max(1, min(wanted, 8 * self.rows, _CHUNK_BYTES // max(1, size), _ROWS))
+        if not self.steady or not 3 * self.rows <= 4 * rows <= 6 * self.rows:
+            self.rows = rows
         return self.rows
 
 

@@ -263,6 +263,7 @@ class Dispatcher:
     def _announce_over(self) -> None:
         """The end, 4: from the loop, without the lock, after all that workers have printed."""
         job = self._job
+        job.secure()
         with job.lock:
             job.end_results()
         try:

@@ -59,12 +59,31 @@ class Sink(Protocol):
         """One more chunk, or a batch. False: feed no more."""
         ...
 
-    def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError) -> bool:
-        """A chunk that cannot be sent: its ticket fails. False: feed no more."""
+    def add_again(self, feeder: Feeder, serial: int, items: int, payload: Payload) -> bool:
+        """A chunk of an earlier run, which is to be run again under its own number. False: feed no more."""
+        ...
+
+    def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError, serial: int | None = None) -> bool:
+        """A chunk that cannot be sent: its ticket fails. False: feed no more. `serial`: of one of an earlier run."""
         ...
 
     def feeder_done(self, feeder: Feeder, error: BaseException | None) -> None:
         """The iterable is at its end, or has raised."""
+        ...
+
+
+class Past(Protocol):
+    """What earlier runs have done of a source; a job file, in practice."""
+
+    def replay(self, feeder: Feeder, source: Source, sink: Sink) -> bool:
+        """Go past what is finished, and put what is not, up to where nothing was cut yet. False: feed no more.
+
+        Raises whatever the iterable raises, or what is wrong with it.
+        """
+        ...
+
+    def saw(self, rows: Any, position: int, size: int) -> None:
+        """New chunks of `size` items each are cut, the first item of which is number `position`."""
         ...
 
 
@@ -84,6 +103,10 @@ class Feeder:
         item_bytes: the same of an item.
         cutting: it reads a batch just now; chunks of it may wait for their neighbours (see :meth:`hurry`).
         producing: all its time but that in which it waits for room.
+        past: what was done before; None: nothing is known.
+        number, placed: of a job file: the source's number, and how many of its items lie in tickets.
+        serial: of the ticket that it cuts again next; None: it cuts new ones.
+        exhausted: it has read its iterable to the end.
     """
 
     def __init__(
@@ -99,6 +122,11 @@ class Feeder:
         self.item_bytes = 0
         self.cutting = False
         self.producing = Meter()
+        self.past: Past | None = None
+        self.number = 0
+        self.placed = 0
+        self.serial: int | None = None
+        self.exhausted = False
         self._source = source
         self._clock = clock
         self._exact = True
@@ -177,12 +205,15 @@ class Feeder:
 
     def _feed(self) -> BaseException | None:
         """Until the iterable ends, or raises: what it raised is returned, after what it made before was fed."""
+        if self.past is not None and not self.past.replay(self, self._source, self._sink):
+            return None
         while chunks := self._sink.wait_for_room(self):
             made = self.made
             self._apart = self._is_apart(chunks)
             wanted, error = self._cut_apart(chunks) if self._apart else self._cut_together(chunks)
             error = error or self._trouble
             if not wanted or error is not None or self.made == made:
+                self.exhausted = wanted and error is None
                 return error
         return None
 
@@ -216,6 +247,7 @@ class Feeder:
                 rows = self._source.rest()
                 if not len(rows):
                     break
+                self._tell(rows)
                 if not self._add_apart(rows):
                     return False, error
             chunks -= 1
@@ -287,6 +319,7 @@ class Feeder:
     def _ship(self, rows: Any) -> bool:
         """Pickle what was read together, and put it. False: feed no more."""
         count = len(rows)
+        self._tell(rows)
         self._note_kind(rows)
         if count <= self.rows:
             self.made += count
@@ -298,6 +331,11 @@ class Feeder:
         chunks = [rows[at : at + self.rows] for at in range(0, count, self.rows)]
         added = [self._add_apart(chunk) for chunk in chunks]
         return self._ship_pieces() and all(added)
+
+    def _tell(self, rows: Any) -> None:
+        """What comes next is cut into new chunks: a sample of them may be kept."""
+        if self.past is not None:
+            self.past.saw(rows, self.made, self.rows)
 
     def _pickle_together(self, rows: Any) -> Payload | None:
         """The items of several chunks in one pickle, where none of them can spoil it for the others."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from eisenmp.credit import AutoRows
-from eisenmp.errors import PayloadError
+from eisenmp.errors import JobFileError, PayloadError
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.job import Job
+from eisenmp.ledger import Chunk
 from eisenmp.payload import Payload, nbytes
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Record
@@ -27,7 +29,7 @@ class Intake:
         job.assist()
         with job.lock:
             queue = job.table[feeder.queue]
-            if not self._await(feeder, queue, lambda: self._has_room(queue)):
+            if not self._await(feeder, queue, lambda: self._has_room(queue) or self._is_eldest(feeder)):
                 return 0
             return self._size_up(feeder, queue)
 
@@ -35,7 +37,7 @@ class Intake:
         """How many chunks the feeder may cut at once; of automatic size, how large the next one is."""
         job = self._job
         if feeder.auto:
-            rows = self._rows.setdefault(queue.number, AutoRows())
+            rows = self._rows.setdefault(queue.number, AutoRows(steady=job.archive is not None))
             feeder.rows = rows.next(job.item_paces.get(queue.number), feeder.item_bytes)
             return 1
         if queue.maxsize:  # its bound counts chunks, and what somebody puts there comes between them
@@ -60,16 +62,44 @@ class Intake:
             self._await(feeder, queue, lambda: self._has_room(queue) and self._has_bytes(queue, size))
             chunk = job.ledger.add(queue.number, items, payload, size, cut.tickets, cut.rows)
             chunk.nested = cut.nested
-            if job.exchange.feeding_over:
-                job.ledger.unread(chunk)
-                return False
-            job.exchange.add_chunk(queue, chunk)
-            return True
+            if job.archive is not None:
+                job.archive.cut(feeder, cut.tickets, items, cut.rows)
+            return self._queued(queue, chunk)
 
-    def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError) -> bool:
+    def add_again(self, feeder: Feeder, serial: int, items: int, payload: Payload) -> bool:
+        job = self._job
+        size = nbytes(payload)
+        with job.lock:
+            queue = job.table[feeder.queue]
+            room = partial(self._has_bytes, queue, size)
+            self._await(feeder, queue, lambda: (self._has_room(queue) and room()) or self._is_eldest(feeder))
+            chunk = job.ledger.again(queue.number, serial, items, payload, size)
+            assert job.archive is not None
+            job.archive.cut_again(queue.number, serial)
+            return self._queued(queue, chunk)
+
+    def _queued(self, queue: NamedQueue, chunk: Chunk) -> bool:
+        """Its readers get it; False: nobody reads any more."""
+        job = self._job
+        if job.exchange.feeding_over:
+            job.ledger.unread(chunk)
+            return False
+        job.exchange.add_chunk(queue, chunk)
+        if job.feeders_waiting:  # one may wait for its turn to cut what is the eldest now
+            job.room(queue).notify_all()
+        return True
+
+    def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError, serial: int | None = None) -> bool:
         job = self._job
         with job.lock:
-            chunk = job.ledger.add(feeder.queue, items, (), 0)
+            if serial is None:
+                chunk = job.ledger.add(feeder.queue, items, (), 0)
+                if job.archive is not None:
+                    job.archive.cut(feeder, 1, items, 0)
+            else:
+                chunk = job.ledger.again(feeder.queue, serial, items, (), 0)
+                assert job.archive is not None
+                job.archive.cut_again(feeder.queue, serial)
             job.ledger.spoiled(chunk)
             job.results.record(Record(feeder.queue, chunk.serial, error=error))
             if job.settings.ON_ERROR == "raise":
@@ -81,8 +111,12 @@ class Intake:
         job = self._job
         job.rests()
         with job.lock:
-            if error is not None:
+            if isinstance(error, JobFileError):
+                job.fail(error)  # the source is another one: nothing more may come of it
+            elif error is not None:
                 job.spoil(error)
+            if feeder.exhausted and job.archive is not None:
+                job.archive.journal.source_ended(feeder.number)
             job.exchange.feeder_ends(job.table[feeder.queue])
             job.look_if_settled()
 
@@ -101,6 +135,10 @@ class Intake:
             return False
         finally:
             job.feeders_waiting -= 1
+
+    def _is_eldest(self, feeder: Feeder) -> bool:
+        archive = self._job.archive
+        return archive is not None and archive.is_eldest(feeder.queue, feeder.serial)
 
     def _has_room(self, queue: NamedQueue) -> bool:
         ahead = self._job.ledger.track(queue.number).ahead

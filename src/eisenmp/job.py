@@ -15,6 +15,8 @@ from eisenmp.crew import Crew
 from eisenmp.engines import Engine
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
+from eisenmp.jobfile.archive import Archive
+from eisenmp.ledger import State
 from eisenmp.listen import Listener
 from eisenmp.measure import Durations
 from eisenmp.queues import NamedQueue
@@ -51,6 +53,7 @@ class Job:
         setup: Callable[[int, str], list[list[Buffer]]],
         clock: Callable[[], float],
     ) -> None:
+        self.archive: Archive | None = None  # the job file
         self.lock = exchange.lock
         self.engine = engine
         self.settings = settings
@@ -134,8 +137,25 @@ class Job:
             self.engine.wake()
 
     def _announce_settled(self) -> None:
+        self.secure()
         with self.lock:
             self.end_results()
+
+    def secure(self) -> None:
+        """What is recorded is in the job file. Waits for the disk: call it without the lock."""
+        if self.archive is not None:
+            self.archive.flush()
+
+    def verdict(self) -> str:
+        """How the job has ended, in a word, for its file."""
+        if self.error is not None:
+            return type(self.error).__name__
+        if self.killed:
+            return "killed"
+        tracks = self.ledger.tracks.values()
+        whole = all(feeder.exhausted for feeder in self.feeders)
+        whole = whole and not any(track.live_tickets or track.counts[State.UNREAD] for track in tracks)
+        return "complete" if whole else "stopped"
 
     def hour(self) -> float:
         """The time, as far as the report counts it: what workers do after the last outcome is no part of it."""
@@ -177,6 +197,8 @@ class Job:
 
     def close(self) -> None:
         """The end, 6: no process is left, or none was ever started. Everybody who waits for anything is told."""
+        if self.archive is not None:
+            self.archive.close(self.verdict())
         with self.lock:
             self.exchange.close()
             self.release_feeders()

@@ -112,6 +112,38 @@ class Track:
         self.items_made += items
         return chunk
 
+    def restore(self, states: bytes, items: array[int]) -> None:
+        """Tickets of an earlier run, before there is any other: those that are not finished are unread."""
+        count = len(states)
+        self.states += states
+        self.seconds.frombytes(bytes(4 * count))
+        self.slots.extend(array("h", (-1,)) * count)
+        self.items.extend(items)
+        for state in (State.DONE, State.FAILED, State.SET_ASIDE, State.UNREAD):
+            self.counts[state] += states.count(state)
+        unread = sum([items[at] for at in _places(states, State.UNREAD)])
+        self.items_made += sum(items) - unread
+        self.items_done += sum(items) - unread
+
+    def again(self, serial: int, items: int, payload: Payload, size: int) -> Chunk:
+        """A restored ticket that is unread has been cut again: it is queued."""
+        self.items[serial] = items
+        chunk = Chunk(self.queue, serial, items, payload, size)
+        self.live[serial] = chunk
+        self.live_tickets += 1
+        self.live_bytes += size
+        self.items_made += items
+        self.move(chunk, State.QUEUED)
+        return chunk
+
+    def recall(self, first: int, tickets: int, seconds: float, slot: int, attempts: int) -> None:
+        """What a restored ticket's outcome was, now that it is known."""
+        stop = first + tickets
+        self.seconds[first:stop] = array("f", (seconds,)) * tickets
+        self.slots[first:stop] = array("h", (slot,)) * tickets
+        if attempts != 1:
+            self.attempts.update(dict.fromkeys(range(first, stop), attempts))
+
     def move(self, chunk: Chunk, state: int) -> None:
         """Change the state of live tickets."""
         serial, tickets = chunk.serial, chunk.tickets
@@ -155,6 +187,14 @@ class Track:
         return front
 
 
+def _places(states: bytes, state: int) -> Iterator[int]:
+    """Where one state is, among many others."""
+    at = states.find(state)
+    while at >= 0:
+        yield at
+        at = states.find(state, at + 1)
+
+
 class Ledger:
     """Tickets of all queues and who holds them.
 
@@ -180,6 +220,10 @@ class Ledger:
     def add(self, queue: int, items: int, payload: Payload, size: int, tickets: int = 1, rows: int = 0) -> Chunk:
         """New tickets for `items` items, `rows` of them each; serial numbers of a queue run from 0 without gaps."""
         return self.track(queue).add(items, payload, size, tickets, rows)
+
+    def again(self, queue: int, serial: int, items: int, payload: Payload, size: int) -> Chunk:
+        """A ticket of an earlier run that is not finished has been cut again."""
+        return self.tracks[queue].again(serial, items, payload, size)
 
     def cut(self, chunk: Chunk, tickets: int) -> Chunk:
         """Take that many tickets off the front of a queued batch; all of it when it has no more."""

@@ -22,6 +22,8 @@ from eisenmp.functions import Function
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
 from eisenmp.job import Job
+from eisenmp.jobfile.archive import Archive
+from eisenmp.jobfile.opening import open_archive
 from eisenmp.leave import forget, shorten_traceback, watch_exit
 from eisenmp.ledger import Ledger
 from eisenmp.listen import Snapshot
@@ -29,6 +31,7 @@ from eisenmp.payload import dumps
 from eisenmp.queues import QueueTable
 from eisenmp.report import Report
 from eisenmp.results import Results
+from eisenmp.resume import take_up
 from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
 from eisenmp.snapshot import take_snapshot
 from eisenmp.sources import size_of, source_of
@@ -181,9 +184,11 @@ class Mp:
         if self._job is not None:
             raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
         known, more = overridden(known, custom)
-        self._equipment.prepare(known, modules, more if function is None else custom, self._exchange.table, function)
+        custom = more if function is None else custom
+        self._equipment.prepare(known, modules, custom, self._exchange.table, function)
+        archive = open_archive(known, modules, custom, function, self._exchange, self._early_results)
         self._display = Display(known.INFO_ENABLE)
-        job = self._make_job(known, self._display)
+        job = self._make_job(known, self._display, archive)
         try:
             self._set_going(job, self._display, single=function is not None)
         except BaseException as error:  # Ctrl-C, say: nobody must wait for a job that is half begun
@@ -196,6 +201,8 @@ class Mp:
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
         watch_exit(self)
+        if job.archive is not None:
+            take_up(job, job.archive)
         self._dispatcher.start()
         display.start(self.snapshot)
         for feeder in self._pending:
@@ -211,16 +218,14 @@ class Mp:
         else:
             self.cut_off(error)
 
-    def _make_job(self, settings: Settings, display: Display) -> Job:
+    def _make_job(self, settings: Settings, display: Display, archive: Archive | None) -> Job:
         with self._lock:
             ledger = self._exchange.ledger
             ledger.retries, ledger.crash_retries = settings.RETRIES, settings.CRASH_RETRIES
             ledger.halves = settings.WORKER_CALL != "toolbox"
             results = self._early_results
-            results.keep(
-                all_values=settings.RESULTS_STORE or settings.RESULTS_PRINT or settings.RESULTS_DICT_PRINT,
-                last=settings.window_chunks,
-            )
+            results.keeper = archive
+            results.keep(all_values=settings.wants_values and not results.filed, last=settings.window_chunks)
             job = Job(
                 engine=make_engine(settings.ENGINE, settings.START_METHOD),
                 settings=settings,
@@ -230,6 +235,7 @@ class Mp:
                 setup=lambda slot, name: self._equipment.messages(slot, name, self._exchange.table),
                 clock=time.monotonic,
             )
+            job.archive = archive
             results.on_read = job.read
             for common in self._equipment.common():
                 job.engine.equip(*common)
@@ -282,6 +288,9 @@ class Mp:
         job = self._started()
         job.feeders.append(feeder)
         settings = job.settings
+        if job.archive is not None:
+            with job.lock:
+                job.archive.enter_feeder(feeder)
         intake = Intake(job)
         try:
             feeder.start(
@@ -485,7 +494,7 @@ class Mp:
         settings = self._started().settings
         if self._display is not None:
             self._display.stop()
-        if self.results.store:
+        if settings.wants_values:
             Result.result_dict = self.results.as_dict()
         print_results(self.results, settings)
 

@@ -19,7 +19,6 @@ __all__ = ["ALIASES", "LATER", "ModuleSpec", "Settings", "overridden", "override
 
 ALIASES: Final = {"PROCS_MAX": "NUM_PROCS", "ROWS_MAX": "NUM_ROWS"}  # names of eisenmp 1.0
 LATER: Final = {
-    "JOB": "the job file",
     "DASHBOARD": "the live page",
 }
 
@@ -52,6 +51,10 @@ class Settings:
     MAX_CHUNKS_PER_WORKER: int | None = None  # none
     BUFFER_CHUNKS: int | None = None  # 4 a worker
     BUFFER_BYTES: int | None = None  # 256 MiB
+    JOB: str | os.PathLike[str] | None = None  # path of a job file; none
+    JOB_STORE: str | None = None  # as the file has it; a new one: 'pickle'
+    JOB_FORCE: bool = False
+    JOB_TRUST: bool = False
     INFO_ENABLE: bool | str | Callable[[Any], object] = False
     INFO_THREAD_MAX: int | None = None  # unknown
     ENGINE: str = "local"
@@ -66,6 +69,11 @@ class Settings:
     def rows(self) -> int:
         """Items in a chunk, resolved; of ``'auto'``, in the first one."""
         return 1 if isinstance(self.NUM_ROWS, str) else self.NUM_ROWS or 1000
+
+    @property
+    def wants_values(self) -> bool:
+        """Whether anything is done with all values at the end."""
+        return self.RESULTS_STORE or self.RESULTS_PRINT or self.RESULTS_DICT_PRINT
 
     @property
     def window_chunks(self) -> int:
@@ -148,6 +156,16 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "MAX_CHUNKS_PER_WORKER": _whole(1, True),
     "BUFFER_CHUNKS": _whole(1, True),
     "BUFFER_BYTES": _whole(1, True),
+    "JOB": (
+        "the path of a file, or None",
+        lambda value: value is None or (isinstance(value, str | os.PathLike) and bool(os.fspath(value))),
+    ),
+    "JOB_STORE": (
+        "one of 'pickle', 'json', 'none', or None",
+        lambda value: value is None or value in ("pickle", "json", "none"),
+    ),
+    "JOB_FORCE": _FLAG,
+    "JOB_TRUST": _FLAG,
     "INFO_ENABLE": (
         "True or False, 'line', 'tqdm', or a function that takes a snapshot",
         lambda value: callable(value) or value in ("line", "tqdm") or _FLAG[1](value),

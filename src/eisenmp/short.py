@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -34,6 +35,10 @@ _NAMES: Final = {  # our settings and what they are called here
     "ENGINE": "engine",
     "INFO_ENABLE": "progress",
     "INFO_THREAD_MAX": "total",
+    "JOB": "job",
+    "JOB_STORE": "store",
+    "JOB_FORCE": "force",
+    "JOB_TRUST": "trust",
 }
 
 
@@ -307,6 +312,10 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    job: str | os.PathLike[str] | None = None,
+    store: str | None = None,
+    force: bool = False,
+    trust: bool = False,
 ) -> Imap[R]:
     """An iterator over ``func(item)``, computed by worker processes.
 
@@ -335,8 +344,13 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
         progress: True: show on standard error how the job stands; ``'line'``, ``'tqdm'``: in that way; a function is
             called with each :class:`eisenmp.listen.Snapshot`.
         total: how many items to expect, for the progress.
+        job: path of a job file: the same call again goes on where the last one was, and yields the results so far first.
+        store: how the file keeps results: ``'pickle'``, ``'json'``, or ``'none'``: only what is done.
+        force: bear that the file was made with other items, or another function.
+        trust: open the pickles of a file that somebody else has made.
 
     Raises:
+        JobFileError: the job file cannot be used, or belongs to another job.
         SettingsError: an argument that does not fit; no process was started.
         PayloadError: `func` cannot be pickled.
     """
@@ -362,6 +376,10 @@ def imap_chunks(  # noqa: PLR0913  # see imap
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    job: str | os.PathLike[str] | None = None,
+    store: str | None = None,
+    force: bool = False,
+    trust: bool = False,
 ) -> Imap[R]:
     """An iterator over ``func(list_of_items)``. All arguments as in :func:`imap`, with the chunk in the item's place.
 

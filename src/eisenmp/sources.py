@@ -9,7 +9,8 @@ from __future__ import annotations
 import mmap
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Callable, Iterable, Sized
 from itertools import islice
 from typing import Any, Final
 
@@ -27,8 +28,9 @@ class Items:
 
     own_pickle = True
 
-    def __init__(self, iterator: Iterator[Any]) -> None:
-        self._iterator = iterator
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        self._iterator = iter(iterable)
+        self._owner = iterable
         self._rows: list[Any] = []
 
     def read(self, count: int) -> None:
@@ -37,6 +39,29 @@ class Items:
         While it waits for the iterator, another thread may take what has come so far.
         """
         self._rows.extend(islice(self._iterator, count))
+
+    @property
+    def jumps(self) -> bool:
+        """Whether it can go past any number of items at once."""
+        return _method(self._owner, "seek") is not None or _method(self._iterator, "skip") is not None
+
+    def skip(self, position: int, count: int) -> int:
+        """Go past so many items, the next of which is number `position`; return past how many. Raises whatever theirs
+        raises.
+
+        An iterable that can begin anywhere (``seek(n)``: the next item is number n), or an iterator that can go further
+        (``skip(n)``: n items further), is asked to; others are read.
+        """
+        seek, skip = _method(self._owner, "seek"), _method(self._iterator, "skip")
+        if seek is not None:
+            seek(position + count)
+            self._iterator = iter(self._owner)
+        elif skip is not None:
+            skip(count)
+        else:
+            last = deque(enumerate(islice(self._iterator, count), 1), maxlen=1)
+            count = last[0][0] if last else 0
+        return count
 
     def part(self, multiple: int) -> list[Any]:
         """What has come so far, a multiple of so many items."""
@@ -72,6 +97,13 @@ class Slices:
         size = _length(self._whole)  # now: a list may grow while it is fed, and a file be closed, which is told
         self._stop = min(self._stop + count, max(self._start, size))
 
+    jumps = True
+
+    def skip(self, position: int, count: int) -> int:
+        start = min(position + count, _length(self._whole))
+        self._start = self._stop = max(position, start)
+        return self._start - position
+
     def part(self, multiple: int) -> Any:
         return ()  # reading takes no time, so nothing waits
 
@@ -88,6 +120,14 @@ class Slices:
 
 
 Source = Items | Slices
+
+
+def _method(obj: Any, name: str) -> Callable[[int], Any] | None:
+    """A method of the user's class; not that of a file, which counts bytes."""
+    if hasattr(obj, "read") or hasattr(obj, "readline"):
+        return None
+    found = getattr(obj, name, None)
+    return found if callable(found) else None
 
 
 def is_sliceable(whole: Any) -> bool:
@@ -125,4 +165,4 @@ def source_of(iterable: Iterable[Any] | Source) -> Source:
     """How to read it; what is a source already stays what it is. Raises TypeError when it cannot be iterated."""
     if isinstance(iterable, Items | Slices):
         return iterable
-    return Slices(iterable) if is_sliceable(iterable) else Items(iter(iterable))
+    return Slices(iterable) if is_sliceable(iterable) else Items(iterable)

@@ -129,10 +129,8 @@ class Journal:
                 self._lay_out(store)
                 self.new = True
             take(db, self.path, self._me, force=force)
-            self._run = db.execute(
-                "INSERT INTO run (began, pid, host) VALUES (?, ?, ?) RETURNING run",
-                (time.time(), self._me.pid, self._me.host),
-            ).fetchone()[0]
+            row = (time.time(), self._me.pid, self._me.host)
+            self._run = db.execute("INSERT INTO run (began, pid, host) VALUES (?, ?, ?)", row).lastrowid or 0
             self.meta = dict(db.execute("SELECT name, value FROM meta"))
             self._load()
             db.execute("COMMIT")
@@ -263,6 +261,10 @@ class Journal:
     def sample(self, source: int, position: int, items: int, digest: bytes) -> None:
         """Keep what a chunk looked like."""
         self.writer.execute("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?)", source, position, items, digest)
+
+    def forced(self, text: str) -> None:
+        """Something did not fit, and was borne."""
+        self.execute("UPDATE run SET forced = coalesce(forced || char(10), '') || ? WHERE run = ?", text, self._run)
 
     def source_ended(self, source: int) -> None:
         """It was read to its end."""

@@ -2,26 +2,28 @@
 
 States come from the ledger and cost a few bytes a ticket. Values are kept as the pickled bytes that the worker sent,
 opened in the thread that reads them: all of them with ``RESULTS_STORE``, else those that a reader has not yet taken,
-and while there is no reader yet, the last few.
+and while there is no reader yet, the last few. With a job file that has the values, none but those on their way.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from eisenmp.errors import ResultsError
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import State
 from eisenmp.payload import Payload
 from eisenmp.queues import NamedQueue
+from eisenmp.results.keeper import Keeper
 from eisenmp.results.opening import outcome_of, outcomes_of
 from eisenmp.results.outcome import Closing, Outcome, Record
 from eisenmp.results.reader import OutcomeReader, Stream
+from eisenmp.results.sequence import QueueResults
 
-__all__ = ["QueueResults", "Results"]
+__all__ = ["Results"]
 
 
 class Results(Mapping[str, "QueueResults"]):
@@ -40,6 +42,7 @@ class Results(Mapping[str, "QueueResults"]):
         self.table = exchange.table
         self.ledger = exchange.ledger
         self.store = False
+        self.keeper: Keeper | None = None
         self.on_read = on_read
         self.on_interrupt: Callable[[BaseException], None] = lambda _: None
         exchange.on_manager_read = lambda queue, serial: self.record(Record(queue, serial))
@@ -57,6 +60,16 @@ class Results(Mapping[str, "QueueResults"]):
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
         self.store = all_values
         self._keep = last
+
+    @property
+    def filed(self) -> bool:
+        """Values are in a job file, or on their way there: nobody else needs to keep them."""
+        return self.keeper is not None and self.keeper.keeps
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the values of all tickets are to be had."""
+        return self.store or self.filed
 
     # ---- the mapping
 
@@ -97,7 +110,7 @@ class Results(Mapping[str, "QueueResults"]):
     def as_dict(self) -> dict[str, list[tuple[int, Any]]]:
         """``{queue name: [(ticket, result), …]}`` of all tickets that are done and whose value was kept."""
         return {
-            name: [(o.ticket, o.value) for o in results if o.state == "done"] if self.store else []
+            name: [(o.ticket, o.value) for o in results if o.state == "done"] if self.has_values else []
             for name, results in self.items()
         }
 
@@ -117,28 +130,37 @@ class Results(Mapping[str, "QueueResults"]):
                 before ``start`` at best.
         """
         with self.cond:
-            if self._dropped:
-                raise ResultsError(
-                    f"{self._dropped} results were not kept before this reader came; call outcomes() before start(), "
-                    "or keep all results with RESULTS_STORE = True"
-                )
-            if self.store:
-                first = [
-                    record
-                    for records in self.records.values()
-                    for at, record in sorted(records.items())
-                    if at == record.serial
-                ]
-            else:
-                first = list(self._recent)
             stream = Stream(ordered=ordered)
-            for record in first:
+            if self.keeper is not None:
+                kept = self.keeper.durable if self.filed else self.keeper.earlier
+                for queue, tickets in kept.items():
+                    stream.restore(queue, tickets)
+            for record in self._at_hand():
                 stream.give(record)
             self._streams.append(stream)
             self.newest = stream
             self._recent.clear()
             self._recent_tickets = 0
             return OutcomeReader(self, stream)
+
+    def _at_hand(self) -> list[Record]:
+        """Outcomes so far, in no file: all, or the last few.
+
+        Raises:
+            ResultsError: others have come and gone before.
+        """
+        if self.keeper is not None and self.keeper.keeps:
+            return [record for queue in self.keeper.durable for record in self.keeper.pending(queue).values()]
+        if self._dropped:
+            raise ResultsError(
+                f"{self._dropped} results were not kept before this reader came; call outcomes() before start(), "
+                "or keep all results with RESULTS_STORE = True"
+            )
+        if not self.store:
+            return list(self._recent)
+        return [
+            record for records in self.records.values() for at, record in sorted(records.items()) if at == record.serial
+        ]
 
     # ---- called by the dispatcher, under its lock
 
@@ -147,7 +169,9 @@ class Results(Mapping[str, "QueueResults"]):
         if record.has_failures:
             self.last_failure = record
             self.partly_failed += bool(record.item_errors)
-        if self.store or record.has_failures:
+        if self.keeper is not None:
+            self.keeper.record(record, self.ledger.track(record.queue))
+        if (self.store or record.has_failures) and not self.filed:
             kept = record if self.store else record.without_values()
             serials = range(record.serial, record.serial + record.tickets)
             self.records.setdefault(record.queue, {}).update(dict.fromkeys(serials, kept))
@@ -159,7 +183,7 @@ class Results(Mapping[str, "QueueResults"]):
                 stream.ring()
         if wake:
             self.cond.notify_all()
-        if not self._streams and not self.store:
+        if not self._streams and not self.has_values:
             self._recent.append(record)
             self._recent_tickets += record.tickets
             self._trim()
@@ -169,6 +193,8 @@ class Results(Mapping[str, "QueueResults"]):
         track = self.ledger.tracks.get(queue)
         if track is None or serial >= len(track) or track.states[serial] != State.DONE or track.slots[serial] != slot:
             return
+        if self.keeper is not None:
+            self.keeper.late_value(queue, serial, value)
         if self.store:
             record: Record | None = self.records.setdefault(queue, {}).setdefault(serial, Record(queue, serial))
         else:
@@ -195,7 +221,7 @@ class Results(Mapping[str, "QueueResults"]):
 
     def unread_by(self, queue: int) -> int:
         """Outcomes of a queue that the slowest reader has not taken."""
-        most = 0
+        most = self.keeper.unread(queue) if self.keeper is not None else 0
         for stream in self._streams:
             if stream.holds_back:
                 most = max(most, stream.unread(queue))
@@ -208,7 +234,8 @@ class Results(Mapping[str, "QueueResults"]):
 
     def unread_bytes_by(self, queue: int) -> int:
         """The same in bytes of their values."""
-        return max((stream.unread_bytes(queue) for stream in self._streams if stream.holds_back), default=0)
+        kept = self.keeper.unread_bytes(queue) if self.keeper is not None else 0
+        return max([kept, *[stream.unread_bytes(queue) for stream in self._streams if stream.holds_back]])
 
     def release(self, thread: int) -> None:
         """That thread goes to wait for the job's end: readers that it owns no longer hold the feeders back.
@@ -224,7 +251,7 @@ class Results(Mapping[str, "QueueResults"]):
         """A reader has left: it holds nobody back, and what it did not take is kept for the next one, in part."""
         if stream in self._streams:
             self._streams.remove(stream)
-            if not self._streams and not self.store:
+            if not self._streams and not self.has_values:
                 left = stream.left()
                 self._recent.extend(left)
                 self._recent_tickets += sum([record.tickets for record in left])
@@ -243,6 +270,42 @@ class Results(Mapping[str, "QueueResults"]):
         for stream in tuple(self._streams):
             stream.ring()
 
+    def restored(self, queue: int) -> None:
+        """Tickets of earlier runs are known now: readers get them too."""
+        assert self.keeper is not None
+        for stream in tuple(self._streams):
+            stream.restore(queue, self.keeper.earlier[queue])
+        self.cond.notify_all()
+
+    # ---- called by readers, without the lock
+
+    def recall(self, queue: int, first: int, stop: int) -> list[Record]:
+        """What the job file has of the first of these tickets, in order; see :meth:`Keeper.stored`."""
+        assert self.keeper is not None
+        track = self.ledger.tracks[queue]
+        records = []
+        for found in self.keeper.stored(queue, first, stop):
+            record = found.record
+            record.stored = True
+            if found.slot >= 0:
+                track.recall(record.serial, record.tickets, found.seconds, found.slot, found.attempts)
+            records.append(record)
+        return records
+
+    def records_from(self, queue: int, at: int) -> list[Record]:
+        """What is to be had of a ticket, and of some that follow, in order and without gaps."""
+        if not self.filed:
+            return [self.records.get(queue, {}).get(at) or Record(queue, at)]
+        assert self.keeper is not None
+        with self.cond:
+            kept = self.keeper.durable.get(queue)
+            there = kept.range_from(at) if kept is not None else None
+            pending = self.keeper.pending(queue).values()
+            waits = next((record for record in pending if 0 <= at - record.serial < record.tickets), None)
+        if waits is not None:
+            return [waits]
+        return (self.recall(queue, at, there[1]) if there and there[0] <= at else []) or [Record(queue, at)]
+
     def first_item(self, queue: str, ticket: int, known: tuple[int, int] = (0, 0)) -> int:
         """How many items the chunks before that ticket had. `known`: the same of another ticket, to count on from."""
         start, before = known if known[0] <= ticket else (0, 0)
@@ -255,116 +318,3 @@ class Results(Mapping[str, "QueueResults"]):
     def outcome(self, record: Record, at: int) -> Outcome:
         """Open a record for one of its tickets."""
         return outcome_of(record, at, self.table[record.queue].name, self.ledger.tracks[record.queue])
-
-
-class QueueResults(Sequence[Outcome]):
-    """The outcomes of one queue in ticket order; tells also what failed, is missing, or was never read."""
-
-    def __init__(self, results: Results, queue: NamedQueue) -> None:
-        self._results = results
-        self._queue = queue
-        self._track = results.ledger.track(queue.number)
-
-    def __len__(self) -> int:
-        return len(self._track)
-
-    @overload
-    def __getitem__(self, at: int) -> Outcome: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Outcome]: ...
-    def __getitem__(self, at: int | slice) -> Outcome | list[Outcome]:
-        if isinstance(at, slice):
-            return [self[n] for n in range(*at.indices(len(self)))]
-        if at < 0:
-            at += len(self)
-        if not 0 <= at < len(self):
-            raise IndexError(f"ticket {at} of queue {self._queue.name!r}; there are {len(self)}")
-        record = self._results.records.get(self._queue.number, {}).get(at)
-        return self._results.outcome(record or Record(self._queue.number, at), at)
-
-    def __iter__(self) -> Iterator[Outcome]:
-        records = self._results.records.get(self._queue.number, {})
-        at = 0
-        while at < len(self):
-            record = records.get(at)
-            if record is None or record.tickets == 1:
-                yield self[at]
-                at += 1
-            else:  # open what came together together
-                yield from self._results.outcomes_of(record)[at - record.serial :]
-                at = record.serial + record.tickets
-
-    def __repr__(self) -> str:
-        return f"<results: {self.summary()}>"
-
-    def _in_state(self, *states: int) -> list[int]:
-        return [n for n, state in enumerate(self._track.states) if state in states]
-
-    @property
-    def done(self) -> list[int]:
-        """Tickets with a result."""
-        return self._in_state(State.DONE)
-
-    @property
-    def failed(self) -> list[int]:
-        """Tickets that ended in an exception."""
-        return self._in_state(State.FAILED)
-
-    @property
-    def set_aside(self) -> list[int]:
-        """Tickets whose worker died each time."""
-        return self._in_state(State.SET_ASIDE)
-
-    @property
-    def unread(self) -> list[int]:
-        """Tickets that nobody took, or nobody has taken yet."""
-        return self._in_state(State.UNREAD, State.QUEUED)
-
-    @property
-    def missing(self) -> list[int]:
-        """Tickets that a worker holds or held without an answer, and those nobody took."""
-        return self._in_state(State.LEASED, State.QUEUED, State.UNREAD)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every ticket is done."""
-        return self._track.counts[State.DONE] == len(self._track)
-
-    def values(self) -> list[Any]:
-        """The results of all tickets in ticket order.
-
-        Raises:
-            ResultsError: results were not kept, or a ticket has none.
-        """
-        if not self._results.store and len(self):
-            raise ResultsError("results were not kept: set RESULTS_STORE = True, or read results.outcomes()")
-        if not self.complete:
-            raise ResultsError(f"not every ticket has a result: {self.summary()}")
-        return [outcome.value for outcome in self]
-
-    def summary(self) -> str:
-        """How the tickets stand, in words."""
-        name = self._queue.name
-        if self.complete:
-            return f"{name}: all {len(self)} tickets done"
-        counts = [
-            f"{count} {State.NAMES[state]} ({_ranges(self._in_state(state))})"
-            for state, count in enumerate(self._track.counts)
-            if count and state != State.DONE
-        ]
-        return f"{name}: {self._track.counts[State.DONE]} of {len(self)} tickets done, {', '.join(counts)}"
-
-
-def _ranges(numbers: list[int], most: int = 6) -> str:
-    """``0-3, 7, 9-11, …``"""
-    parts: list[str] = []
-    start = None
-    for at, number in enumerate(numbers):
-        if start is None:
-            start = number
-        if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
-            parts.append(str(start) if start == number else f"{start}-{number}")
-            start = None
-        if len(parts) > most:
-            return ", ".join(parts[:most]) + ", …"
-    return ", ".join(parts)

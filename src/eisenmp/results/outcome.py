@@ -72,6 +72,7 @@ class Form:
     ONE: Final = 0  # the value of the one ticket
     LIST: Final = 1  # a list: one entry a ticket, or `rows` entries a ticket
     PICKLES: Final = 2  # a list: the pickled value of each ticket, None where there is none
+    STORED: Final = 3  # not here: whoever comes to it asks the job file
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +81,7 @@ class Record:
 
     ``item_errors``: one pickled list of (place, error as bytes): those items of the one ticket have no result.
     ``parts``: what became of the parts of the one ticket; ``per_item``: whether their values are lists of results.
+    ``stored``: it comes from the job file, so that nobody waits for it to be read.
     """
 
     queue: int
@@ -92,6 +94,7 @@ class Record:
     item_errors: Payload = ()
     parts: Sequence[tuple[Suspect, CrashError | None]] = ()
     per_item: bool = False
+    stored: bool = False
     size: int = field(init=False)  # bytes of the value
 
     def __post_init__(self) -> None:
@@ -150,7 +153,7 @@ class Record:
         at = (self.tickets - tickets) * (self.rows or 1)
         value = None if self.value is None else dumps(loads(self.value)[at:])
         serial = self.serial + self.tickets - tickets
-        return Record(self.queue, serial, value, None, tickets, self.form, self.rows)
+        return Record(self.queue, serial, value, None, tickets, self.form, self.rows, stored=self.stored)
 
     def check(self) -> None:
         """See whether the value can be taken apart.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import Protocol
 
 from eisenmp.measure import Meter
-from eisenmp.results.outcome import Outcome, Record
+from eisenmp.results.outcome import Form, Outcome, Record
 
 __all__ = ["OutcomeReader", "Source", "Stream"]
 
@@ -24,6 +25,7 @@ class Source(Protocol):
     on_interrupt: Callable[[BaseException], None]
 
     def outcomes_of(self, record: Record) -> list[Outcome]: ...
+    def recall(self, queue: int, first: int, stop: int) -> list[Record]: ...
     def detach(self, stream: Stream) -> None: ...
 
 
@@ -50,6 +52,15 @@ class Stream:
         self.taken_bytes: dict[int, int] = {}
         self._early: dict[int, dict[int, Record]] = {}
         self._next: dict[int, int] = {}
+        self._stored: dict[int, deque[tuple[int, int]]] = {}  # not here but in the job file, and not due yet
+
+    def restore(self, queue: int, tickets: Iterable[tuple[int, int]]) -> None:
+        """Outcomes that are in the job file, as ranges ``[first, stop)``: the reader gets them there."""
+        if not self.ordered:
+            self.ready.extend([_elsewhere(queue, *both) for both in tickets])
+            return
+        self._stored[queue] = deque(tickets)
+        self._advance(queue, self._early.setdefault(queue, {}))
 
     def give(self, record: Record) -> None:
         """One more outcome."""
@@ -65,11 +76,27 @@ class Stream:
         if record.serial < at:  # the others would not wait for it
             self.ready.append(early.pop(record.serial))
             return
-        while early:
+        self._advance(queue, early)
+
+    def _advance(self, queue: int, early: dict[int, Record]) -> None:
+        """What is due now is ready. `early`: what has come of the queue and is not."""
+        at = self._next.get(queue, 0)
+        stored = self._stored.get(queue)
+        while True:
+            if stored and stored[0][0] <= at:
+                first, stop = stored.popleft()
+                self.ready.append(_elsewhere(queue, first, stop))
+                at = max(at, stop)
+                continue
+            if not early:
+                break
             if at not in early:
                 if self.patience is None or max(early) - min(early) < self.patience:
                     break
                 at = min(early)
+                if stored and stored[0][0] <= at:
+                    at = stored[0][0]
+                    continue
             due = early.pop(at)
             self.ready.append(due)
             at += due.tickets
@@ -92,6 +119,8 @@ class Stream:
     def took(self, record: Record) -> None:
         """The reader is done with all of a record."""
         self.last = time.monotonic()
+        if record.stored:
+            return
         queue = record.queue
         self.taken[queue] = self.taken.get(queue, 0) + record.tickets
         self.taken_bytes[queue] = self.taken_bytes.get(queue, 0) + record.size
@@ -102,16 +131,25 @@ class Stream:
 
     def skip_gaps(self) -> None:
         """The job is over: what waits for elders that will never come is due now."""
-        for early in self._early.values():
-            self.ready.extend([early.pop(serial) for serial in sorted(early)])
+        for queue in self._early.keys() | self._stored.keys():
+            early, stored = self._early.get(queue, {}), self._stored.pop(queue, ())
+            late = [*early.values(), *[_elsewhere(queue, *both) for both in stored]]
+            early.clear()
+            self.ready.extend(sorted(late, key=attrgetter("serial")))
 
     def detach(self) -> None:
         """The reader has left."""
         self.attached = self.holds_back = False
         self.ready.clear()
         self._early.clear()
+        self._stored.clear()
         self.taken = dict(self.given)
         self.taken_bytes = dict(self.given_bytes)
+
+
+def _elsewhere(queue: int, first: int, stop: int) -> Record:
+    """Stands for outcomes that are in the job file."""
+    return Record(queue, first, tickets=stop - first, form=Form.STORED, stored=True)
 
 
 class OutcomeReader(Iterator[Outcome]):
@@ -143,7 +181,11 @@ class OutcomeReader(Iterator[Outcome]):
         """
         while True:
             try:
-                return self._stream.ready.popleft()
+                record = self._stream.ready.popleft()
+                if record.form != Form.STORED:
+                    return record
+                self._recall(record)
+                continue
             except IndexError:
                 pass  # an exception while it waits (Ctrl-C, say) has nothing to do with this one
             try:
@@ -152,6 +194,16 @@ class OutcomeReader(Iterator[Outcome]):
                 if stop is not self._results.error:  # but hit this thread while it waited: the job ends
                     self._results.on_interrupt(stop)
                 raise
+
+    def _recall(self, stored: Record) -> None:
+        """Get a window of what is in the job file; what follows it stays there."""
+        stop = stored.serial + stored.tickets
+        records = self._results.recall(stored.queue, stored.serial, stop)
+        ready = self._stream.ready
+        at = records[-1].serial + records[-1].tickets if records else stop
+        if at < stop:
+            ready.appendleft(_elsewhere(stored.queue, at, stop))
+        ready.extendleft(reversed(records))
 
     def took(self, record: Record) -> None:
         """All of a record is read: the feeders may go on."""
@@ -201,6 +253,13 @@ class OutcomeReader(Iterator[Outcome]):
         Raises:
             StopIteration: no more will come.
         """
+        while True:
+            record = self._poll(bell)
+            if record is None or record.form != Form.STORED:
+                return record
+            self._recall(record)
+
+    def _poll(self, bell: Callable[[], None] | None) -> Record | None:
         stream = self._stream
         with self._results.cond:
             stream.waits.end()
