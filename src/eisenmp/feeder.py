@@ -11,12 +11,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final, Protocol
 
 from eisenmp.errors import PayloadError
 from eisenmp.measure import Meter
-from eisenmp.payload import Payload, are_constant, dumps, dumps_plain, has_large, nbytes
+from eisenmp.payload import (
+    Payload,
+    are_constant,
+    dumps,
+    dumps_plain,
+    has_large,
+    name_culprit,
+    nbytes,
+    rough_size,
+)
 from eisenmp.sources import Slices, Source
 
 __all__ = ["Cut", "Feeder", "Sink"]
@@ -76,14 +84,11 @@ class Past(Protocol):
     """What earlier runs have done of a source; a job file, in practice."""
 
     def replay(self, feeder: Feeder, source: Source, sink: Sink) -> bool:
-        """Go past what is finished, and put what is not, up to where nothing was cut yet. False: feed no more.
-
-        Raises whatever the iterable raises, or what is wrong with it.
-        """
+        """Go past what is finished, put what is not. False: feed no more. Raises what the iterable raises."""
         ...
 
     def saw(self, rows: Any, position: int, size: int) -> None:
-        """New chunks of `size` items each are cut, the first item of which is number `position`."""
+        """New chunks of `size` items each are cut, from item number `position` on."""
         ...
 
 
@@ -308,7 +313,7 @@ class Feeder:
                 count = self._source.count() - at
                 if count <= taken:
                     return False
-                largest = max(_size(self._source.item(at + taken)), _size(self._source.item(at + count - 1)))
+                largest = max(rough_size(self._source.item(at + taken)), rough_size(self._source.item(at + count - 1)))
             size += largest * (count - taken)
             self._step = max(1, min(self.rows, _CHUNK_BYTES // max(1, largest), 16 * self._step))
             taken = count
@@ -388,41 +393,10 @@ class Feeder:
         try:
             payload = dumps(rows)
         except PayloadError as error:
-            return self._sink.add_spoiled(self, len(rows), _name_culprit(rows, error))
+            return self._sink.add_spoiled(self, len(rows), name_culprit(rows, error))
         return self._add(len(rows), payload, Cut())
 
     def _add(self, items: int, payload: Payload, cut: Cut) -> bool:
         size = nbytes(payload)
         self.chunk_bytes, self.item_bytes = size // cut.tickets, size // max(1, items)
         return self._sink.add_chunk(self, items, payload, cut)
-
-
-def _name_culprit(rows: Any, error: PayloadError) -> PayloadError:
-    """Say which item it is."""
-    for at, item in enumerate(rows):
-        try:
-            dumps(item)
-        except PayloadError as reason:
-            return PayloadError(f"item {at} of the chunk, a {type(item).__qualname__}: {reason}")
-    return error
-
-
-def _size(item: Any) -> int:
-    """Bytes of an item, roughly; of a row of fields, what its first fields come to."""
-    if isinstance(item, tuple | list):
-        return sum([_flat_size(part) for part in islice(item, 100)])
-    if isinstance(item, dict):
-        return sum([_flat_size(part) for part in islice(item.values(), 100)])
-    return _flat_size(item)
-
-
-def _flat_size(item: Any) -> int:
-    if isinstance(item, bytes | bytearray | str):
-        return len(item)
-    if isinstance(item, int | float):
-        return 64
-    try:
-        size = item.nbytes
-    except Exception:  # it has none, or its own code fails
-        return 64
-    return size if isinstance(size, int) else 64

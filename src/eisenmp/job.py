@@ -137,7 +137,7 @@ class Job:
             self.engine.wake()
 
     def _announce_settled(self) -> None:
-        self.secure()
+        self.close_archive()  # nothing more can come, and the next job may begin on it
         with self.lock:
             self.end_results()
 
@@ -145,6 +145,11 @@ class Job:
         """What is recorded is in the job file. Waits for the disk: call it without the lock."""
         if self.archive is not None:
             self.archive.flush()
+
+    def close_archive(self) -> None:
+        """The same, and the job file is given back."""
+        if self.archive is not None:
+            self.archive.close(self.verdict())
 
     def verdict(self) -> str:
         """How the job has ended, in a word, for its file."""
@@ -197,8 +202,7 @@ class Job:
 
     def close(self) -> None:
         """The end, 6: no process is left, or none was ever started. Everybody who waits for anything is told."""
-        if self.archive is not None:
-            self.archive.close(self.verdict())
+        self.close_archive()
         with self.lock:
             self.exchange.close()
             self.release_feeders()

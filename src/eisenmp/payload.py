@@ -11,7 +11,7 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
@@ -29,9 +29,11 @@ __all__ = [
     "has_large",
     "loads",
     "loads_error",
+    "name_culprit",
     "nbytes",
     "opened",
     "read_error",
+    "rough_size",
 ]
 
 Payload = tuple[Buffer | Pieces, ...]  # Pieces only as the body
@@ -286,3 +288,34 @@ def _say(error: BaseException) -> str:
         return str.__str__(str(error))  # a plain text, whatever kind of text it is
     except Exception:
         return "(its text cannot be made)"
+
+
+def name_culprit(rows: Any, error: PayloadError) -> PayloadError:
+    """The error of a chunk, with the item that it is about."""
+    for at, item in enumerate(rows):
+        try:
+            dumps(item)
+        except PayloadError as reason:
+            return PayloadError(f"item {at} of the chunk, a {type(item).__qualname__}: {reason}")
+    return error
+
+
+def rough_size(item: Any) -> int:
+    """Bytes of an item, roughly; of a row of fields, what its first fields come to."""
+    if isinstance(item, tuple | list):
+        return sum([_flat_size(part) for part in islice(item, 100)])
+    if isinstance(item, dict):
+        return sum([_flat_size(part) for part in islice(item.values(), 100)])
+    return _flat_size(item)
+
+
+def _flat_size(item: Any) -> int:
+    if isinstance(item, bytes | bytearray | str):
+        return len(item)
+    if isinstance(item, int | float):
+        return 64
+    try:
+        size = item.nbytes
+    except Exception:  # it has none, or its own code fails
+        return 64
+    return size if isinstance(size, int) else 64

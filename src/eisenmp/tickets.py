@@ -399,6 +399,8 @@ class TicketDesk:
                 continue
             job.results.closing[worker.slot] = value
             job.results.closing.all.append((job.table[queue].name, worker.slot, value))
+            if job.archive is not None:
+                job.archive.closing(queue, worker.slot, payload)
         worker.closing.clear()
 
     def stop_job(self, worker: Worker, frame: Frame) -> None:
@@ -411,6 +413,9 @@ class TicketDesk:
             job.results.answer = loads(frame.payload)
         except (Exception, SystemExit) as error:
             job.fail(PayloadError(f"the answer that {worker.name} gave to stop_job cannot be unpickled: {error!r}"))
+        else:
+            if job.archive is not None:
+                job.archive.answer(frame.payload)
         job.stop()
 
 

@@ -60,7 +60,7 @@ def test_run(command: Command) -> None:
         (('--set', 'NUM_PROCS', 'manager.py'), 'allowed: NAME=VALUE'),
         (('--set', 'A=1', '--set', 'A=2', 'manager.py'), 'given twice'),
         (('--set', 'worker_modules=[]', 'manager.py'), 'cannot be overridden'),
-        (('--set', 'JOB=x', 'manager.py'), 'not part of this version'),
+        (('--set', 'JOB=5', 'manager.py'), 'JOB=5 does not fit; allowed: the path of a file'),
         (('manger.py',), "did you mean 'manager.py'?"),
         (('broken.py',), 'broken.py, line 1: SyntaxError'),
     ],

@@ -58,7 +58,10 @@ class FakeSink:
         self.order += [chunk[0] for chunk in chunks if len(chunk) == 1]
         return len(self.chunks) + len(self.spoiled) < self.room
 
-    def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError) -> bool:
+    def add_again(self, feeder: Feeder, serial: int, items: int, payload: Payload) -> bool:
+        raise AssertionError('nothing is known of earlier runs')
+
+    def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError, serial: int | None = None) -> bool:
         self.spoiled.append((items, error))
         self.order.append('spoiled')
         return len(self.chunks) + len(self.spoiled) < self.room

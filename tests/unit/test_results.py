@@ -17,7 +17,7 @@ from eisenmp.ledger import Chunk, Ledger, State
 from eisenmp.payload import Payload, dumps, dumps_error
 from eisenmp.queues import QueueTable
 from eisenmp.results import Form, Outcome, OutcomeReader, Record, Results
-from eisenmp.results.memory import _ranges
+from eisenmp.results.sequence import _ranges
 
 
 class Bench:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import pathlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,10 @@ GOOD: list[tuple[str, list[Any]]] = [
     ('MAX_WORKER_MEMORY', [None, 1 << 30]),
     ('BUFFER_CHUNKS', [None, 1]),
     ('BUFFER_BYTES', [None, 1]),
+    ('JOB', [None, 'job.db', pathlib.Path('job.db')]),
+    ('JOB_STORE', [None, 'pickle', 'json', 'none']),
+    ('JOB_FORCE', [True, False]),
+    ('JOB_TRUST', [True, False]),
     ('INFO_ENABLE', [True, False]),
     ('INFO_THREAD_MAX', [None, 1]),
     ('ENGINE', ['local', 'inline']),
@@ -99,6 +104,10 @@ BAD: dict[str, list[Any]] = {
     'MAX_WORKER_MEMORY': [0, 1e9, '1 GiB', False],
     'BUFFER_CHUNKS': [0, -4, 'many'],
     'BUFFER_BYTES': [0, 1.5, '1G'],
+    'JOB': ['', 5, True, b'job.db'],
+    'JOB_STORE': ['Pickle', '', True, 'arrow'],
+    'JOB_FORCE': ['yes', None],
+    'JOB_TRUST': ['yes', None],
     'INFO_ENABLE': ['on', None],
     'INFO_THREAD_MAX': [0, -1, 'all'],
     'ENGINE': ['Local', 'dask', None],
@@ -187,7 +196,7 @@ def test_other_names_go_to_the_toolbox(name: str) -> None:
     assert known == Settings()
 
 
-@pytest.mark.parametrize('name', ['JOB', 'DASHBOARD'])
+@pytest.mark.parametrize('name', ['DASHBOARD'])
 def test_settings_to_come_are_refused_with_words_not_ignored(name: str) -> None:
     if name in {field.name for field in dataclasses.fields(Settings)}:
         pytest.skip('it has come')

@@ -197,8 +197,8 @@ class Archive:
             return reader.summary().answered, reader.answer()
 
     def flush(self) -> None:
-        """See that all that was recorded so far is in the file."""
-        self.journal.writer.flush()
+        """The job is over, but for what threads of workers may still say: see that all so far is in the file."""
+        self.journal.leave()
 
     def close(self, ended: str) -> None:
         """The run is over. What is in the file can still be read."""

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from eisenmp.errors import JobFileBusy, JobFileError
 from eisenmp.jobfile.borders import Borders, Run, Stretch, stretches
@@ -25,7 +25,9 @@ from eisenmp.jobfile.writer import Book, Writer
 
 __all__ = ["Journal", "Past", "SourceBook"]
 
+_PATIENCE: Final = 2.0  # seconds that processes of a job that is over get to be gone, before the next one is refused
 _opening = threading.Lock()
+_open: dict[str, Journal] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Journal:
         self._places: dict[int, int] = {}  # sources of each queue in this run, so far
         self._started = False
         self._closed = False
+        self._leaving = False
+        self._gone = threading.Event()
 
     @classmethod
     def opened(cls, path: str, store: str, *, force: bool = False) -> Journal:
@@ -104,6 +108,10 @@ class Journal:
         me = myself()
         key = os.path.realpath(path)
         with _opening:
+            other = _open.get(key)
+        if other is not None and other._leaving:
+            other._gone.wait(_PATIENCE)
+        with _opening:
             if key in held:
                 raise JobFileBusy(f"the job file {path} is in use by {held[key]}, which is this program itself")
             there = check_path(path)
@@ -116,6 +124,7 @@ class Journal:
                     db.close()
                     raise
             held[key] = me
+            _open[key] = journal
         return journal
 
     def _begin(self, store: str, force: bool) -> None:
@@ -169,6 +178,11 @@ class Journal:
         self.writer.start()
         self._started = True
 
+    def leave(self) -> None:
+        """Little will come now: see that all so far is written. Who opens the file next waits a moment for us."""
+        self._leaving = True
+        self.writer.flush()
+
     def close(self, ended: str | None = None) -> None:
         """Write what is left, and give the file back. `ended`: how the run has ended."""
         if self._closed:
@@ -182,6 +196,8 @@ class Journal:
         finally:
             with _opening:
                 held.pop(os.path.realpath(self.path), None)
+                _open.pop(os.path.realpath(self.path), None)
+            self._gone.set()
 
     def _abandon(self) -> None:
         """Nothing has begun: leave no trace of this run."""

@@ -110,7 +110,7 @@ def _outside() -> int:
 
 
 def file_system(mounts: str, path: str) -> str:
-    """The type of the file system that holds a path, from the text of Linux' ``mountinfo``; '' when nothing tells it."""
+    """The type of the file system that holds a path, from the text of Linux' ``mountinfo``; '' if it does not say."""
     best, kind = "", ""
     for line in mounts.splitlines():
         left, _, right = line.partition(" - ")

@@ -7,6 +7,7 @@ does not keep SQLite from tidying its log.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
@@ -166,14 +167,7 @@ class JobReader:
         if not checked:
             check_path(path, must_exist=True)
         with said(path, "read"):
-            self._db = connect(path, "ro")
-            try:
-                if not check_tables(self._db, path):
-                    raise JobFileError(f"the job file {path} is empty: its program was ended before it began")
-                self._meta = dict(self._db.execute("SELECT name, value FROM meta"))
-            except BaseException:
-                self._db.close()
-                raise
+            self._db, self._meta = _opened(path)
         self.own = is_own(self._meta.get("identity"), self._meta.get("seal"))
         self.trusted = trust or self.own
 
@@ -340,6 +334,32 @@ class JobReader:
             return json.loads(value)
         self.check_trust()
         return loads(split(value, cuts))
+
+
+def _opened(path: str) -> tuple[sqlite3.Connection, dict[str, Any]]:
+    """The file and what it says about itself.
+
+    When its manager was killed, there may be something to be put in order, which SQLite does not do for those who only
+    read. Where nothing can be written, a file without a log is whole as it lies there.
+    """
+    ways = ["ro", "rw", "ro&immutable=1"]
+    if os.path.exists(path + "-wal") or not os.access(path, os.R_OK):
+        ways.pop()
+    while True:
+        db = connect(path, ways.pop(0))
+        try:
+            db.execute("PRAGMA query_only = ON")
+            if not check_tables(db, path):
+                raise JobFileError(f"the job file {path} is empty: its program was ended before it began")
+            return db, dict(db.execute("SELECT name, value FROM meta"))
+        except sqlite3.OperationalError as error:
+            db.close()
+            name = error.sqlite_errorname
+            if not ways or not name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+                raise
+        except BaseException:
+            db.close()
+            raise
 
 
 class _Same:
