@@ -291,6 +291,13 @@ class Journal:
         with said(self.path, "read"):
             return self._db.execute(statement, values).fetchall()
 
+    def keep_settings(self, rows: list[tuple[str, str, bytes]]) -> None:
+        """Remember what shapes the results: all of it or nothing. Before :meth:`start`."""
+        with said(self.path, "written"), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM setting")
+            self._db.executemany("INSERT INTO setting VALUES (?, ?, ?)", rows)
+
     def execute(self, statement: str, *values: Any) -> None:
         """Change the file: at once before :meth:`start`, later when its turn comes."""
         if self._started:

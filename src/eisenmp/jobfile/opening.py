@@ -56,7 +56,8 @@ def _compare(journal: Journal, settings: Settings, now: Prints) -> None:
             "that is decided when it is made"
         )
     before = {name: (text, made) for name, text, made in journal.query("SELECT name, value, digest FROM setting")}
-    differences = [] if journal.new else _differences(before, now)
+    # with none at all, it was made just now, or its program was killed in this very moment
+    differences = _differences(before, now) if before else []
     if differences and not settings.JOB_FORCE:
         raise JobFileMismatch(
             f"the job file {journal.path} belongs to another job: {'; '.join(differences)}. Start the program as it "
@@ -64,11 +65,8 @@ def _compare(journal: Journal, settings: Settings, now: Prints) -> None:
         )
     for text in differences:
         journal.forced(text)
-    for name in before.keys() - now.keys():
-        journal.execute("DELETE FROM setting WHERE name = ?", name)
-    for name, (text, made) in now.items():
-        if before.get(name) != (text, made):
-            journal.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", name, text, made)
+    if before != now:
+        journal.keep_settings([(name, text, made) for name, (text, made) in now.items()])
 
 
 def _differences(before: Mapping[str, tuple[str, bytes]], now: Prints) -> list[str]:
