@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         WorkerCallError,
         WorkerStartError,
     )
+    from eisenmp.jobfile.retry import retry_job
     from eisenmp.manager import Mp
     from eisenmp.report import Report
     from eisenmp.results import Outcome, Part, Results
@@ -91,6 +92,7 @@ __all__ = [
     "imap",
     "imap_chunks",
     "override",
+    "retry_job",
     "spaces",
     "usable_cores",
 ]
@@ -104,6 +106,7 @@ _HOMES = {
     "Report": "report",
     "Results": "results",
     "override": "settings",
+    "retry_job": "jobfile.retry",
     "usable_cores": "settings",
 }
 

@@ -15,6 +15,7 @@ import pytest
 import eisenmp
 from eisenmp import JobFileBusy, JobFileError, JobFileMismatch, ResultsError
 from eisenmp.jobfile import JobReader
+from eisenmp.short import Imap
 from eisenmp.spaces import Product, Range
 from tests.support import wait_until, write
 
@@ -42,7 +43,7 @@ def _no_calls() -> None:
     CALLS.clear()
 
 
-def run(items: Iterable[Any], path: str, func: Callable[[Any], Any] = noted, **more: Any) -> eisenmp.Imap[Any]:
+def run(items: Iterable[Any], path: str, func: Callable[[Any], Any] = noted, **more: Any) -> Imap[Any]:
     return eisenmp.imap(func, items, job=path, engine='inline', max_workers=2, **{'chunksize': 3, **more})
 
 
@@ -325,7 +326,7 @@ class Manager:
 
     def start(self, *sources: tuple[str | None, Iterable[Any]], **settings: Any) -> eisenmp.Mp:
         emp = eisenmp.Mp()
-        for name in dict.fromkeys(name for name, _ in sources if name):
+        for name in dict.fromkeys([name for name, _ in sources if name is not None]):
             emp.add_queue(name)
         for name, source in sources:
             emp.feed(source, name)

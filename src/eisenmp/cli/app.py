@@ -15,11 +15,17 @@ from eisenmp.errors import nearest
 
 __all__ = ["cli", "start"]
 
-_COMMANDS: Final = {"demo": "demo", "doctor": "doctor", "map": "map", "run": "run"}  # name -> module here
+_COMMANDS: Final = {
+    "demo": "demo",
+    "doctor": "doctor",
+    "map": "map",
+    "resume": "resume",
+    "retry": "retry",
+    "run": "run",
+}  # name -> module here
 _LATER: Final = {
     "status": "the job file",
     "results": "the job file",
-    "resume": "the job file",
     "top": "the live page",
 }
 

@@ -63,6 +63,7 @@ class Job:
         on_error: ``'raise'``, ``'skip'``, ``'yield'``.
         retries: how often an item that raised is tried again.
         header: names of the columns, of CSV.
+        source: tells one text of the worker module from another, with ``--job``.
     """
 
     path: str
@@ -72,6 +73,7 @@ class Job:
     on_error: str = "raise"
     retries: int = 0
     header: Sequence[str] = ()
+    source: str = ""
 
     def prepare(self) -> None:
         """Load the function: a worker calls this first. Raises whatever the module raises."""

@@ -143,6 +143,9 @@ class Course:
         data = self._with_header(block, outcome)
         if data:
             self._output.write(data)
+        if block.failures:
+            failed = [(part.first + at, text) for at, text, _ in block.failures]
+            self._emp.note_failures(outcome.queue, outcome.ticket, failed)
         for at, text, trace in block.failures:
             self._tell(outcome, Failed(part.first + at, text, trace))
         return not (block.failures and self._plan.job.on_error == "raise")

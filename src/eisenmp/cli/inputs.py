@@ -64,8 +64,8 @@ class Lines:
     def where(self, number: int) -> str:
         """``words.txt, line 7``, of an item counted from 0 through all files."""
         at = bisect_right(self._starts, number) - 1
-        if at < 0:
-            return f"{self.what} {number + 1}"
+        if at < 0 or (number >= self._count and len(self._paths) > 1):  # a job file tells of it before it is read again
+            return f"{self.what} {number + 1} of the input"
         name = "standard input" if self._names[at] == STDIN else self._names[at]
         return f"{name}, {self.what} {number - self._starts[at] + 1}"
 

@@ -19,7 +19,7 @@ from eisenmp.cli.output import STDOUT, open_output
 from eisenmp.cli.reference import split_reference
 from eisenmp.cli.spacetext import parse_range, parse_space
 from eisenmp.errors import EisenmpError, SettingsError
-from eisenmp.settings import LATER, Settings
+from eisenmp.settings import Settings
 
 __all__ = ["command"]
 
@@ -95,7 +95,14 @@ class _Chunksize(click.ParamType[Any]):
     help="A line of progress on standard error. Without a word about it: when that is a terminal and the results go "
     "into a file.",
 )
-@click.option("--job", metavar="FILE", help="Not part of this version.")
+@click.option(
+    "--job",
+    metavar="FILE",
+    type=click.Path(),
+    help="Keep what is done in this file: the same command again goes on where this one was. See eisenmp resume.",
+)
+@click.option("--force", is_flag=True, help="With --job: go on although the function or the items have changed.")
+@click.option("--trust", is_flag=True, help="With --job: open a file that somebody else has made, which may run code.")
 def command(worker: str, files: tuple[str, ...], **options: Any) -> int:
     """Call a Python function with each line of the input, on all cores, and print the results in order.
 
@@ -112,9 +119,8 @@ def command(worker: str, files: tuple[str, ...], **options: Any) -> int:
       tail -f access.log | eisenmp map parse.py:line --json
       eisenmp map clean.py:row --csv --out clean.csv raw.csv
       eisenmp map hash.py:check --space 'product(abcdef, 6)' | head -1
+      eisenmp map model.py:score --job scores.db --out scores.txt rows.txt
     """
-    if options["job"] is not None:
-        raise BadCall(f"--job: {LATER['JOB']} is not part of this version")
     path, ref = split_reference(worker)
     if "" not in sys.path:
         sys.path.insert(0, os.getcwd())  # for dotted modules, as with `python -m`
@@ -163,6 +169,10 @@ def _plan(path: str, ref: str, files: tuple[str, ...], options: dict[str, Any]) 
     takes, source, lines = _source(files, options)
     gives: Format = "json" if options["as_json"] else "csv" if options["as_csv"] else "text"
     job = Job(path, ref, takes, gives, options["on_error"], options["retries"], getattr(lines, "header", ()))
+    if options["job"] is not None:
+        from eisenmp.jobfile.fingerprint import source_digest
+
+        job.source = source_digest(path).hex()
     settings = Settings(
         NUM_PROCS=options["workers"],
         NUM_ROWS=options["chunksize"],
@@ -171,6 +181,9 @@ def _plan(path: str, ref: str, files: tuple[str, ...], options: dict[str, Any]) 
         WORKER_CALL="chunk",
         ON_ERROR="skip",
         INFO_ENABLE=_shows_progress(options),
+        JOB=options["job"],
+        JOB_FORCE=options["force"],
+        JOB_TRUST=options["trust"],
     )
     return Plan(job, source, lines, settings, not options["unordered"], options["total"])
 

@@ -95,7 +95,9 @@ class _WholeFile(_Stream):
 
         self._path = os.path.realpath(path)  # a link stays one
         folder, name = os.path.split(self._path)
+        _tidy(folder, name)
         file, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+        _hold(file)
         super().__init__(file, path)
 
     def finish(self) -> None:
@@ -123,6 +125,28 @@ class _WholeFile(_Stream):
             mask = os.umask(0)
             os.umask(mask)
             return 0o666 & ~mask
+
+
+def _hold(file: int) -> bool:
+    """Mark it as ours while it is open; False: somebody has it, or that cannot be told."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _tidy(folder: str, name: str) -> None:
+    """Remove what commands that were killed have left of the same file."""
+    for other in os.listdir(folder):
+        if other.startswith(f".{name}.") and other.endswith(".part"):
+            with contextlib.suppress(OSError):
+                file = os.open(os.path.join(folder, other), os.O_RDWR)
+                if _hold(file):
+                    os.unlink(os.path.join(folder, other))
+                os.close(file)
 
 
 def watch_reader(call: Callable[[], None]) -> None:

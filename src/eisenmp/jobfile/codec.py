@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from eisenmp.errors import CrashError, JobFileError
@@ -26,10 +26,12 @@ __all__ = [
     "failure_row",
     "is_empty",
     "join",
+    "noted_row",
     "outcome_row",
     "restored",
     "split",
     "value_row",
+    "without",
 ]
 
 STORES: Final = ("pickle", "json", "none")
@@ -64,13 +66,17 @@ class Entry:
 
 @dataclass(slots=True)
 class Stored:
-    """Outcomes of tickets in a row as the file has them. ``seconds``: of each of them."""
+    """Outcomes of tickets in a row as the file has them.
+
+    ``seconds``: of each of them. ``others``: tickets among them with another state.
+    """
 
     record: Record
     state: int
     seconds: float = 0.0
     slot: int = -1
     attempts: int = 1
+    others: Mapping[int, int] = field(default_factory=dict)
 
 
 def join(payload: Payload) -> tuple[bytes, str | None]:
@@ -183,6 +189,13 @@ def failure_row(entry: Entry, queue: int, at: float) -> tuple[Any, ...] | None:
     )
 
 
+def noted_row(queue: int, ticket: int, items: list[tuple[int, str]], at: float) -> tuple[Any, ...]:
+    """A row of ``failure`` for a ticket whose result says that items (place, text) have failed."""
+    told = json.dumps([[place, 1, None, text] for place, text in items], ensure_ascii=False)
+    nothing = pickle.dumps(_detail(Record(0, ticket)), 5)
+    return (queue, ticket, State.NAMES[State.FAILED], None, items[0][1], None, told, 0.0, -1, 1, at, nothing)
+
+
 def _words(record: Record) -> tuple[str, str, str | None]:
     """(type, message, traceback) of what stands for the ticket's failure."""
     error = record.error
@@ -269,6 +282,28 @@ def restored(queue: int, row: Sequence[Any] | None, detail: bytes | None, at: in
             raise JobFileError(f"the failure of _TID_{at} cannot be read: {wrong}; the job file is damaged") from wrong
     record.__post_init__()
     return record
+
+
+def without(row: Sequence[Any], ticket: int) -> list[tuple[Any, ...]]:
+    """A row of ``outcome`` (from `first` on) as rows of the tickets before and behind one of them.
+
+    Raises:
+        JobFileError: the values cannot be told apart.
+    """
+    first, tickets, form, rows, value, cuts, seconds, slot, attempts = row
+    parts = [(first, ticket - first), (ticket + 1, first + tickets - ticket - 1)]
+    made = []
+    for begin, count in parts:
+        if not count:
+            continue
+        if form not in ("list", "pickles", "json list"):
+            raise JobFileError(f"the values of {tickets} tickets from _TID_{first} on in the form {form!r}: damaged")
+        whole = json.loads(value) if form == "json list" else opened(split(value, cuts)[0])
+        each = rows or 1
+        some = whole[(begin - first) * each : (begin - first + count) * each]
+        packed: Any = json.dumps(some, ensure_ascii=False) if form == "json list" else pickle.dumps(some, 5)
+        made.append((begin, count, form, rows, packed, None, seconds * count / tickets, slot, attempts))
+    return made
 
 
 def _payload(pieces: list[bytes] | None) -> Payload | None:

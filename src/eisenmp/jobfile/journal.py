@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -92,13 +93,14 @@ class Journal:
         self._gone = threading.Event()
 
     @classmethod
-    def opened(cls, path: str, store: str, *, force: bool = False) -> Journal:
+    def opened(cls, path: str, store: str, *, force: bool = False, must_exist: bool = False) -> Journal:
         """Open the file, or make it, and take it for this process.
 
         Args:
             path: of the file.
             store: how values are to be kept.
             force: take it from a manager on another machine.
+            must_exist: make none.
 
         Raises:
             JobFileBusy: somebody is at work on it.
@@ -114,7 +116,7 @@ class Journal:
         with _opening:
             if key in held:
                 raise JobFileBusy(f"the job file {path} is in use by {held[key]}, which is this program itself")
-            there = check_path(path)
+            there = check_path(path, must_exist=must_exist)
             with said(path, "used" if there else "made"):
                 db = connect(path, "rwc")
                 try:
@@ -151,6 +153,7 @@ class Journal:
     def _lay_out(self, store: str) -> None:
         identity = secrets.token_hex(16)
         program = {
+            "file": self.path,
             "argv": getattr(sys, "orig_argv", sys.argv),
             "cwd": os.getcwd(),
             "executable": sys.executable,
@@ -257,7 +260,8 @@ class Journal:
             self.writer.execute("INSERT INTO queue (queue, name) VALUES (?, ?)", number, name)
         borders = Borders([replace(run) for run in past.runs])
         counts = (past.done, past.failed, past.set_aside, past.items, past.seconds)
-        self.writer.books[queue] = Book(past.number, borders, past.finished.copy(), past.empty.copy(), *counts)
+        book = Book(past.number, borders, past.finished.copy(), past.empty.copy(), *counts, set(past.failures))
+        self.writer.books[queue] = book
 
     def enter_source(self, queue: int, total: int | None) -> SourceBook:
         """One more source of a queue that was entered, the next one: what is known of it."""
@@ -292,11 +296,22 @@ class Journal:
             return self._db.execute(statement, values).fetchall()
 
     def keep_settings(self, rows: list[tuple[str, str, bytes]]) -> None:
-        """Remember what shapes the results: all of it or nothing. Before :meth:`start`."""
-        with said(self.path, "written"), self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("DELETE FROM setting")
-            self._db.executemany("INSERT INTO setting VALUES (?, ?, ?)", rows)
+        """Remember what shapes the results. Before :meth:`start`."""
+        with said(self.path, "written"), self.transaction() as db:
+            db.execute("DELETE FROM setting")
+            db.executemany("INSERT INTO setting VALUES (?, ?, ?)", rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Change the file before :meth:`start`: all of it, or nothing when the block raises."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def execute(self, statement: str, *values: Any) -> None:
         """Change the file: at once before :meth:`start`, later when its turn comes."""

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from eisenmp.errors import JobFileMismatch
@@ -17,7 +18,9 @@ from eisenmp.jobfile.journal import Journal
 from eisenmp.results import Results
 from eisenmp.settings import ModuleSpec, Settings
 
-__all__ = ["file_system", "open_archive"]
+__all__ = ["WORDS", "file_system", "open_archive"]
+
+WORDS: Final = "EISENMP_JOB"  # environment: words and a path, "force,trust:/the/job.db"
 
 _FAR: Final = ("nfs", "cifs", "smb", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "lustre")
 
@@ -38,6 +41,7 @@ def open_archive(  # all that a job is made of
     if settings.JOB is None:
         return None
     path = os.fspath(settings.JOB)
+    settings = _with_words(settings, path)
     journal = Journal.opened(path, settings.JOB_STORE or "pickle", force=settings.JOB_FORCE)
     try:
         _warn_of_networks(journal.path)
@@ -46,6 +50,17 @@ def open_archive(  # all that a job is made of
         journal.close()
         raise
     return Archive(journal, exchange, results, trust=settings.JOB_TRUST, force=settings.JOB_FORCE)
+
+
+def _with_words(settings: Settings, path: str) -> Settings:
+    """``eisenmp resume --force --trust`` says it to a program that does not know of it."""
+    words, _, file = os.environ.get(WORDS, "").partition(":")
+    if file != os.path.realpath(path):
+        return settings
+    said = words.split(",")
+    return replace(
+        settings, JOB_FORCE=settings.JOB_FORCE or "force" in said, JOB_TRUST=settings.JOB_TRUST or "trust" in said
+    )
 
 
 def _compare(journal: Journal, settings: Settings, now: Prints) -> None:

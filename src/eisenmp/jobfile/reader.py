@@ -363,13 +363,18 @@ def _opened(path: str) -> tuple[sqlite3.Connection, dict[str, Any]]:
 
 
 class _Same:
-    """The same for every ticket."""
+    """The same for every ticket, but for some."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, others: Mapping[int, Any] | None = None) -> None:
         self._value = value
+        self._others = others or {}
 
     def __getitem__(self, at: Any) -> Any:
-        return [self._value] * (at.stop - at.start) if isinstance(at, slice) else self._value
+        if not isinstance(at, slice):
+            return self._others.get(at, self._value)
+        if self._others:
+            return [self._others.get(ticket, self._value) for ticket in range(at.start, at.stop)]
+        return [self._value] * (at.stop - at.start)
 
     def get(self, at: int, default: int) -> Any:
         return self._value
@@ -393,7 +398,7 @@ class _StoredFacts:
     """See :class:`eisenmp.results.opening.Facts`."""
 
     def __init__(self, stored: Stored, items: _ItemCounts) -> None:
-        self.states = _Same(stored.state)
+        self.states = _Same(stored.state, stored.others)
         self.seconds = _Same(stored.seconds)
         self.slots = _Same(stored.slot)
         self.attempts = _Same(stored.attempts)
@@ -468,6 +473,11 @@ class _Window:
                 yield row
 
     def _one(self, row: tuple[Any, ...]) -> Stored:
+        if row[1] > 1:  # of a failed one among them, the value tells
+            failed = self._failed[bisect_left(self._failed, row[0]) : bisect_left(self._failed, row[0] + row[1])]
+            others = {ticket: _STATES[self._failures[ticket][0]] for ticket in failed}
+            record = restored(self._queue, row[:6], None, row[0])
+            return Stored(record, State.DONE, row[6] / row[1], row[7], row[8], others)
         failure = self._failures.get(row[0])
         record = restored(self._queue, row[:6], failure[1] if failure else None, row[0])
         state = _STATES[failure[0]] if failure else State.DONE
