@@ -479,19 +479,6 @@ class Mp:
             info = self._dispatcher.messages.info if self._dispatcher is not None else {}
             return take_snapshot(self._started(), info)
 
-    def note_failures(self, queue: str, ticket: int, items: list[tuple[int, str]]) -> None:
-        """For whoever packs failures of items into results (the command does): have the job file tell of them too.
-
-        Args:
-            queue: its name.
-            ticket: that is done.
-            items: (place in the chunk, what is wrong with it).
-        """
-        archive = self._started().archive
-        if archive is not None:
-            with self._lock:
-                archive.note_failures(self._exchange.table.find(queue).number, ticket, items)
-
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up."""
         with self._lock:

@@ -326,8 +326,8 @@ class Manager:
 
     def start(self, *sources: tuple[str | None, Iterable[Any]], **settings: Any) -> eisenmp.Mp:
         emp = eisenmp.Mp()
-        for name in dict.fromkeys([name for name, _ in sources if name is not None]):
-            emp.add_queue(name)
+        for queue in dict.fromkeys([name for name, _ in sources if name is not None]):
+            emp.add_queue(queue)
         for name, source in sources:
             emp.feed(source, name)
         emp.start(**(self.settings | settings))

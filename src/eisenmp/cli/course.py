@@ -58,6 +58,7 @@ class Course:
         self._failed = 0
         self._counted = (0, 0)  # a ticket, and how many items there are before it
         self._header: list[str] | None = None  # of CSV, as it was written
+        self._noted: dict[tuple[str, int], list[tuple[int, str]]] = {}  # failures that lie in results, for the job file
         self._closed = threading.Event()  # nobody reads the output any more
 
     def run(self) -> int:
@@ -106,10 +107,18 @@ class Course:
         if self._begun:
             self._emp.kill()
             self._emp.join()
+            self._note()
         if whole:
             self._output.finish()
         else:
             self._output.abandon()
+
+    def _note(self) -> None:
+        """Have the job file tell which items have failed."""
+        if self._noted and self._plan.settings.JOB is not None:
+            from eisenmp.jobfile.retry import note_failures
+
+            note_failures(self._plan.settings.JOB, self._noted)
 
     def _write_line(self, value: Any, times: int = 1) -> None:
         encode = as_json if self._plan.job.gives == "json" else as_text
@@ -144,8 +153,8 @@ class Course:
         if data:
             self._output.write(data)
         if block.failures:
-            failed = [(part.first + at, text) for at, text, _ in block.failures]
-            self._emp.note_failures(outcome.queue, outcome.ticket, failed)
+            noted = self._noted.setdefault((outcome.queue, outcome.ticket), [])
+            noted += [(part.first + at, text) for at, text, _ in block.failures]
         for at, text, trace in block.failures:
             self._tell(outcome, Failed(part.first + at, text, trace))
         return not (block.failures and self._plan.job.on_error == "raise")

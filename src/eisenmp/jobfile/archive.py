@@ -139,10 +139,6 @@ class Archive:
         """A result has come after its ticket was answered."""
         self.journal.writer.late_value(queue, serial, value)
 
-    def note_failures(self, queue: int, ticket: int, items: list[tuple[int, str]]) -> None:
-        """A ticket is done, and its result says that some of its items have failed."""
-        self.journal.writer.note_failures(queue, ticket, items)
-
     def closing(self, queue: int, slot: int, value: Payload) -> None:
         """A worker has left something under a closing header."""
         self.enter_queue(self._exchange.table[queue])

@@ -260,7 +260,7 @@ class Journal:
             self.writer.execute("INSERT INTO queue (queue, name) VALUES (?, ?)", number, name)
         borders = Borders([replace(run) for run in past.runs])
         counts = (past.done, past.failed, past.set_aside, past.items, past.seconds)
-        book = Book(past.number, borders, past.finished.copy(), past.empty.copy(), *counts, set(past.failures))
+        book = Book(past.number, borders, past.finished.copy(), past.empty.copy(), *counts)
         self.writer.books[queue] = book
 
     def enter_source(self, queue: int, total: int | None) -> SourceBook:

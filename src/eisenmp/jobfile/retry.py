@@ -1,15 +1,17 @@
-"""Tickets that have failed or were set aside are handed out anew: the file forgets what became of them."""
+"""A file on which nobody works is changed: failures are forgotten, so that tickets run anew, or noted."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from collections.abc import Mapping
 
-from eisenmp.jobfile.codec import without
+from eisenmp.jobfile.codec import noted_row, without
 from eisenmp.jobfile.journal import Journal
 from eisenmp.jobfile.schema import said
 
-__all__ = ["retry_job"]
+__all__ = ["note_failures", "retry_job"]
 
 
 def retry_job(path: str | os.PathLike[str], *, failed: bool = True, set_aside: bool = True) -> int:
@@ -32,6 +34,30 @@ def retry_job(path: str | os.PathLike[str], *, failed: bool = True, set_aside: b
     try:
         with said(journal.path, "written"), journal.transaction() as db:
             return sum([_forget(db, state) for state in states])
+    finally:
+        journal.close()
+
+
+def note_failures(path: str | os.PathLike[str], failed: Mapping[tuple[str, int], list[tuple[int, str]]]) -> None:
+    """For whoever packs failures of items into results, as the command does: have the file tell of them.
+
+    Args:
+        path: of the job file.
+        failed: by queue's name and ticket, which is done: (place in the chunk, what is wrong) of items.
+
+    Raises:
+        JobFileError: it cannot be written.
+    """
+    journal = Journal.opened(os.fspath(path), "pickle", must_exist=True)
+    try:
+        with said(journal.path, "written"), journal.transaction() as db:
+            for (name, ticket), items in failed.items():
+                past = journal.past(name)
+                if past is None or ticket not in past.finished or ticket in past.failures:
+                    continue
+                marks = ", ".join("?" * len(row := noted_row(past.number, ticket, items, time.time())))
+                db.execute(f"INSERT INTO failure VALUES ({marks})", row)
+                db.execute("UPDATE queue SET done = done - 1, failed = failed + 1 WHERE queue = ?", (past.number,))
     finally:
         journal.close()
 

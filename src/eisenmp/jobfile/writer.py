@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from eisenmp.errors import JobFileBusy, JobFileError
 from eisenmp.jobfile.borders import Borders
-from eisenmp.jobfile.codec import Entry, failure_row, is_empty, join, noted_row, outcome_row
+from eisenmp.jobfile.codec import Entry, failure_row, is_empty, join, outcome_row
 from eisenmp.jobfile.lock import Owner, read_owner, release
 from eisenmp.jobfile.ranges import Ranges
 from eisenmp.jobfile.schema import explain
@@ -44,7 +44,6 @@ class Book:
     set_aside: int = 0
     items: int = 0
     seconds: float = 0.0
-    noted: set[int] = field(default_factory=set)  # tickets that failed, of which a result says so
 
     def count(self, entry: Entry) -> None:
         """One more outcome."""
@@ -139,10 +138,6 @@ class Writer:
     def late_value(self, queue: int, serial: int, value: Payload) -> None:
         """A result has come after its ticket was answered."""
         self._put((self._late, (queue, serial, value)))
-
-    def note_failures(self, queue: int, ticket: int, items: list[tuple[int, str]]) -> None:
-        """The result of a ticket says that these of its items (place, text) have failed."""
-        self._put((self._note, (queue, ticket, items)))
 
     def execute(self, statement: str, *values: Any) -> None:
         """Anything else."""
@@ -293,15 +288,6 @@ class Writer:
 
     def _other(self, batch: _Batch, statement: str, values: tuple[Any, ...]) -> None:
         batch.others.append((statement, values))
-
-    def _note(self, batch: _Batch, queue: int, ticket: int, items: list[tuple[int, str]]) -> None:
-        """It counts as failed from now on, and can be handed out anew."""
-        book = self.books[queue]
-        if ticket in book.noted:
-            return
-        book.noted.add(ticket)
-        book.done, book.failed = book.done - 1, book.failed + 1
-        batch.failures.append(noted_row(book.number, ticket, items, self._clock()))
 
     def _late(self, batch: _Batch, queue: int, serial: int, value: Payload) -> None:
         """It counts when the ticket has no value yet; those that were answered together have one row."""
