@@ -37,7 +37,7 @@ class Kind:
 
     def __init__(self, random: random.Random) -> None:
         self.size = random.randrange(3, 40)
-        self.feeders = [random.randrange(50, 1500) for _ in range(random.randrange(1, 4))]
+        self.feeders = [random.randrange(50, 1000) for _ in range(random.randrange(1, 4))]
         self.as_generator = random.random() < 0.5
         self.short_form = random.random() < 0.4
         self.forks = random.random() < 0.1
@@ -145,20 +145,48 @@ def begun(log: str) -> list[int]:
         return []
 
 
-def one_job(folder: str, number: int, seed: int) -> dict[str, Any]:
-    """Kill it until it is done."""
+def at_a_commit(countdown: int) -> Callable[[eisenmp.Mp], None]:
+    """Kill the manager when it has come so far in writing: in the middle of a transaction, or as it is committed."""
+
+    def strike(*_: object) -> None:
+        nonlocal countdown
+        countdown -= 1
+        if countdown < 0:
+            os.killpg(0, signal.SIGKILL)
+
+    def lay_in_wait(emp: eisenmp.Mp) -> None:
+        archive = emp._started().archive
+        assert archive is not None
+        db = archive.journal._db
+        if countdown % 2:
+            db.set_trace_callback(lambda text: strike() if text == 'COMMIT' else None)
+        else:
+            db.set_progress_handler(lambda: strike() if db.in_transaction else None, 20)
+
+    return lay_in_wait
+
+
+def one_job(folder: str, number: int, seed: int, how: str) -> dict[str, Any]:
+    """Kill it until it is done. `how`: at a random moment (``time``), or while it writes (``commit``)."""
     rng = random.Random(seed)
     kind = Kind(rng)
+    kind.short_form = kind.short_form and how == 'time'
     path, log = os.path.join(folder, f'{number}.db'), os.path.join(folder, f'{number}.log')
-    patience = 0.08 + 0.001 * sum(kind.feeders) / kind.size
+    patience = 0.1 + 0.001 * sum(kind.feeders) / kind.size
     kills = under_way = 0
     wrong: list[str] = []
     while True:
-        pid = in_a_fork(lambda: kind.run(path, log))
-        code = ended(pid, rng.random() * patience * (1 + kills / 8) if kills < 40 else 30.0)
+        if how == 'time' or kills >= 40:
+            pid = in_a_fork(lambda: kind.run(path, log))
+            code = ended(pid, rng.random() * patience * (1 + kills / 4) if kills < 40 else 30.0)
+        else:
+            before = at_a_commit(rng.randrange(4 + 4 * kills))
+            pid = in_a_fork(lambda: kind.run(path, log, before))  # noqa: B023  # it runs now
+            code = ended(pid, 30.0)
+            code = None if code == -signal.SIGKILL else code
         if code == 0:
             break
-        if code is not None or kills >= 40:
+        if code is not None or kills > 40:
             return {'wrong': [f'it ended with {code} after {kills} kills']}
         kills += 1
         finished = set[int]()
@@ -190,11 +218,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder')
     parser.add_argument('--jobs', type=int, default=50)
+    parser.add_argument('--how', choices=['time', 'commit'], default='time')
     parser.add_argument('--seed', type=int, default=random.randrange(1 << 30))
     arguments = parser.parse_args()
     for number in range(arguments.jobs):
         seed = arguments.seed + number
-        print(json.dumps({'seed': seed, **one_job(arguments.folder, number, seed)}), flush=True)
+        print(json.dumps({'seed': seed, **one_job(arguments.folder, number, seed, arguments.how)}), flush=True)
 
 
 if __name__ == '__main__':
