@@ -55,6 +55,12 @@ def _open_files() -> dict[str, str]:
     return files
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _key_of_job_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The key with which job files are sealed is no business of whoever runs the tests."""
+    os.environ['XDG_DATA_HOME'] = str(tmp_path_factory.mktemp('data'))
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
     """Fail a test that leaves a child process, a thread or an open file behind."""

@@ -16,12 +16,6 @@ from eisenmp.jobfile import JobReader, JobSummary
 from tests.cli.conftest import COMMAND, Command
 from tests.support import script_env, wait_until, write
 
-
-@pytest.fixture(autouse=True)
-def _own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path_factory.getbasetemp() / 'home'))
-
-
 LOGGED = """
     import os, time
 

@@ -44,4 +44,4 @@ def test_the_program(shown: Path) -> None:
 
 def test_nothing_is_left_out() -> None:
     assert len(PYTHON) == 3
-    assert len(CALLS) == 9
+    assert len(CALLS) == 11

@@ -18,19 +18,14 @@ from eisenmp.jobfile.opening import file_system
 from tests.support import ROOT, script_env, strict, write
 
 
-@pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
-    return script_env(XDG_DATA_HOME=str(tmp_path / 'home'))
-
-
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ('how', 'jobs', 'seed'), [('time', 25, 1), ('time', 25, 1001), ('commit', 10, 2001)], ids=['a', 'b', 'commit']
 )
-def test_killed_again_and_again(tmp_path: Path, env: dict[str, str], how: str, jobs: int, seed: int) -> None:
+def test_killed_again_and_again(tmp_path: Path, how: str, jobs: int, seed: int) -> None:
     command = [sys.executable, '-m', 'tests.faults.killed_jobs', str(tmp_path), '--how', how]
     done = subprocess.run(
-        [*command, '--jobs', str(jobs), '--seed', str(seed)], cwd=ROOT, env=env, capture_output=True, text=True
+        [*command, '--jobs', str(jobs), '--seed', str(seed)], cwd=ROOT, env=script_env(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
@@ -63,41 +58,35 @@ FULL = """
 """
 
 
-def go(folder: Path, env: dict[str, str], *arguments: str) -> str:
+def go(folder: Path, *arguments: str) -> str:
     script = write(folder, textwrap.dedent(FULL), 'script.py')
     done = subprocess.run(
-        [sys.executable, *strict(), script, *arguments], env=env, capture_output=True, text=True, timeout=50
+        [sys.executable, *strict(), script, *arguments], env=script_env(), capture_output=True, text=True, timeout=50
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ''
     return done.stdout.strip()
 
 
-def goes_on_after(path: Path, folder: Path, env: dict[str, str]) -> None:
+def goes_on_after(path: Path, folder: Path) -> None:
     """The file is whole, says what has happened, and the next start goes on."""
     with JobReader(str(path)) as reader:
         summary = reader.summary()
         assert 0 < summary.queues[0].finished < 100
         assert summary.runs[0].ended in (None, 'JobFileError')
         assert summary.owner is None
-    assert go(folder, env, str(path)) == str(200 * 20_000)
+    assert go(folder, str(path)) == str(200 * 20_000)
     with JobReader(str(path)) as reader:
         assert reader.summary().state == 'complete'
 
 
-@pytest.fixture
-def _same_key(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_DATA_HOME', env['XDG_DATA_HOME'])
-
-
 @pytest.mark.skipif(sys.platform == 'win32', reason='no such limit')
-@pytest.mark.usefixtures('_same_key')
-def test_a_limit_of_size(tmp_path: Path, env: dict[str, str]) -> None:
+def test_a_limit_of_size(tmp_path: Path) -> None:
     path = tmp_path / 'job.db'
-    said = go(tmp_path, env, str(path), str(1 << 20))
+    said = go(tmp_path, str(path), str(1 << 20))
     assert f'the job file {path} cannot be written: ' in said
     assert 'what is recorded so far is safe' in said
-    goes_on_after(path, tmp_path, env)
+    goes_on_after(path, tmp_path)
 
 
 @pytest.fixture
@@ -115,38 +104,36 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(['umount', '--lazy', place], check=True)
 
 
-@pytest.mark.usefixtures('_same_key')
-def test_a_full_disk(tmp_path: Path, small: Path, env: dict[str, str]) -> None:
+def test_a_full_disk(tmp_path: Path, small: Path) -> None:
     path = small / 'job.db'
-    said = go(tmp_path, env, str(path))
+    said = go(tmp_path, str(path))
     assert f'the job file {path} cannot be written: database or disk is full. ' in said
     assert 'make room and start the program again' in said
     subprocess.run(['mount', '-o', 'remount,size=64m', small], check=True)
-    goes_on_after(path, tmp_path, env)
+    goes_on_after(path, tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
 @pytest.mark.parametrize('what', ['folder', 'file'])
-def test_read_only(tmp_path: Path, env: dict[str, str], what: str) -> None:
+def test_read_only(tmp_path: Path, what: str) -> None:
     folder = tmp_path / 'jobs'
     folder.mkdir()
     path = folder / 'job.db'
-    go(tmp_path, env, str(path))
+    go(tmp_path, str(path))
     (folder if what == 'folder' else path).chmod(0o500)
-    assert 'must be writable' in go(tmp_path, env, str(path))
+    assert 'must be writable' in go(tmp_path, str(path))
 
 
-@pytest.mark.usefixtures('_same_key')
-def test_a_disk_that_is_read_only(tmp_path: Path, small: Path, env: dict[str, str]) -> None:
+def test_a_disk_that_is_read_only(tmp_path: Path, small: Path) -> None:
     subprocess.run(['mount', '-o', 'remount,size=64m', small], check=True)
     path = small / 'job.db'
-    assert go(tmp_path, env, str(path)) == '4000000'
+    assert go(tmp_path, str(path)) == '4000000'
     subprocess.run(['mount', '-o', 'remount,ro', small], check=True)
-    assert 'The file and its folder must be writable' in go(tmp_path, env, str(path))
+    assert 'The file and its folder must be writable' in go(tmp_path, str(path))
     with JobReader(str(path)) as reader:  # but it can be read
         assert reader.summary().state == 'complete'
         assert len(list(reader.outcomes('mp_input_q (default)'))) == 100
-    assert 'cannot be made' in go(tmp_path, env, str(small / 'other.db'))
+    assert 'cannot be made' in go(tmp_path, str(small / 'other.db'))
 
 
 # ---- where it lies
@@ -175,7 +162,6 @@ def test_a_network_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     import eisenmp
     from eisenmp.jobfile import opening
 
-    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path / 'home'))
     monkeypatch.setattr(opening, 'file_system', lambda *_: 'nfs4')
     options: dict[str, Any] = {'engine': 'inline', 'job': str(tmp_path / 'job.db')}
     with pytest.warns(RuntimeWarning, match=r'network file system \(nfs4\)') as caught:

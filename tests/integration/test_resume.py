@@ -20,11 +20,6 @@ from eisenmp.spaces import Product, Range
 from tests.support import wait_until, write
 
 
-@pytest.fixture(autouse=True)
-def _own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path_factory.getbasetemp() / 'home'))
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     return str(tmp_path / 'job.db')
@@ -218,7 +213,8 @@ def test_failures_are_done(path: str) -> None:
     assert CALLS == []
     with pytest.raises(ValueError, match='no 4'):
         list(run(range(100), path, func=picky, chunksize=5))
-    assert [failure.ticket for failure in JobReader(path).failures()] == list(range(0, 20, 2))
+    with JobReader(path) as reader:
+        assert [failure.ticket for failure in reader.failures()] == list(range(0, 20, 2))
 
 
 # ---- is it the same job?

@@ -19,6 +19,7 @@ PRINTED = [
     r"\[2, 5, 10\]\n2 ZeroDivisionError\('integer division or modulo by zero'\)\n\[2, 5, 'ZeroDivisionError', 10\]\n",
     rf'{sum(range(3_000_000))}\n',
     r'4321\n',
+    "".join(re.escape(str(sum(round(n**0.5, 3) for n in range(stop)))) + r"\n" for stop in (1000, 3000)),
     r'100 items in .*\n(.*\n)*  item 17: 5\d\d ms\n(.*\n)*worker-bound: .*\nworker-bound 17\n',
     rf'{sum(n * n for n in range(100))}\ngiven up after True\n',
     r'\[32, 9, 1000\]\n',

@@ -25,11 +25,6 @@ from eisenmp.suspects import Suspect
 QUEUE = 3  # the job's number; the file has its own
 
 
-@pytest.fixture(autouse=True)
-def _own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path_factory.getbasetemp() / 'home'))
-
-
 class Bench:
     """A journal with one queue and one source, fed by hand."""
 

@@ -61,6 +61,10 @@ class Archive:
         self._reading = threading.Lock()
         self.on_error: Callable[[JobFileError], None] = lambda _: None
 
+    def __del__(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
     def begin(self) -> None:
         """Begin to write, and bring back what earlier runs have left. Without the lock."""
         self.journal.start(self._are_durable, lambda error: self.on_error(error))
