@@ -157,9 +157,12 @@ def _located(path: str) -> str:
 
 
 def _log_levels() -> dict[str, int]:
-    """Levels of all loggers that have one of their own; '' is the root."""
-    levels = {"": logging.getLogger().level}
+    """Levels of all loggers that have one of their own; '' is the root.
+
+    Plain texts and numbers, whatever kinds of them the user has taken: a worker need not know their classes.
+    """
+    levels = {"": int.__int__(logging.getLogger().level)}
     for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and logger.level:
-            levels[name] = logger.level
+            levels[str.__str__(name)] = int.__int__(logger.level)
     return levels

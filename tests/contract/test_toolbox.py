@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -396,3 +397,24 @@ def test_a_log_record_that_does_not_travel(lab: Lab, caplog: pytest.LogCaptureFi
     lab.start(emp, worker)
     emp.wait(ALARM)
     assert 'with a lock' in caplog.text
+
+
+def test_warnings_arrive_with_their_class_and_place(process_lab: Lab) -> None:
+    worker = """
+        import warnings
+
+        class Own(FutureWarning):
+            pass
+
+        def entry(rows):
+            warnings.warn('row is odd')
+            warnings.warn('of a class of mine', Own)
+            return len(rows)
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        process_lab.run(worker, range(2), WORKER_CALL='chunk', NUM_ROWS=1)
+    assert {(w.category, os.path.basename(w.filename), w.lineno, str(w.message)) for w in caught} == {
+        (UserWarning, 'worker.py', 8, 'row is odd'),
+        (FutureWarning, 'worker.py', 9, 'of a class of mine'),
+    }
