@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from tests.support import ROOT
 __all__ = ['run']
 
 LIMIT = 60  # seconds for a cell
-QUIETLY = Config({'KernelManager': {'transport': 'ipc'}})  # no port is opened
 
 
 class _Reader(NotebookClient):
@@ -41,7 +41,9 @@ class _Reader(NotebookClient):
 def run(path: Path) -> Any:
     """The notebook with the outputs of its cells."""
     notebook = nbformat.read(path, as_version=4)
-    _Reader(notebook, timeout=LIMIT, config=QUIETLY, resources={'metadata': {'path': str(path.parent)}}).execute()
+    with tempfile.TemporaryDirectory() as folder:  # for its sockets: no port is opened
+        config = Config({'KernelManager': {'transport': 'ipc', 'ip': f'{folder}/kernel'}})
+        _Reader(notebook, timeout=LIMIT, config=config, resources={'metadata': {'path': str(path.parent)}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop('execution', None)  # when each cell ran
         for output in cell.get('outputs', ()):
