@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE / "_site"))
 
 from local import foreign_requests  # noqa: E402
 from measured import measured_text  # noqa: E402
+from notebook import notebook_text  # noqa: E402
 
 import eisenmp  # noqa: E402
 
@@ -24,7 +25,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_site"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
-nitpicky = False
+smartquotes = False  # what is quoted here is code
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
@@ -43,9 +44,12 @@ napoleon_use_ivar = True  # attributes are told once, in the text of their class
 
 
 def fill(app: Any, docname: str, source: list[str]) -> None:
-    """Put what was measured into its page."""
+    """Put into a page what comes from other files."""
     if docname == "measured":
         source[0] = source[0].replace("<!-- measured -->", measured_text(HERE / "measured"))
+    if docname == "notebook":
+        text = notebook_text(HERE.parent / "examples" / "notebook" / "words.ipynb")
+        source[0] = source[0].replace("<!-- notebook -->", text)
 
 
 def look(app: Any, error: Exception | None) -> None:

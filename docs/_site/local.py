@@ -31,9 +31,11 @@ class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self._in_style = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        self._in_style = tag == "style"
         if tag == "link" and given.get("rel") in _NOT_LOADED:
             return
         for name in _LOADED.get(tag, ()):
@@ -42,6 +44,10 @@ class _Reader(HTMLParser):
                 self.found.append(f"<{tag} {name}={value!r}>")
         self.found += _STYLE.findall(given.get("style") or "")
 
+    def handle_data(self, data: str) -> None:
+        if self._in_style:
+            self.found += _STYLE.findall(data)
+
 
 def foreign_requests(site: Path) -> Iterator[str]:
     """What the pages and styles below the folder `site` would load from elsewhere, one line each."""
@@ -49,10 +55,11 @@ def foreign_requests(site: Path) -> Iterator[str]:
         if path.suffix not in (".html", ".css", ".svg"):
             continue
         text = path.read_text(encoding="utf-8")
-        found = _STYLE.findall(text)
-        if path.suffix != ".css":
+        if path.suffix == ".css":
+            found = _STYLE.findall(text)
+        else:
             reader = _Reader()
             reader.feed(text)
-            found += reader.found
+            found = reader.found
         for what in found:
             yield f"{path.relative_to(site)}: {what}"

@@ -24,7 +24,7 @@ def measured_text(folder: Path) -> str:
         return _NOTHING
     text = "\n".join(tables(told))
     if (folder / "figures.svg").exists():
-        text += "\n\n### The plot\n\n![How far each figure is from its goal, and every round](measured/figures.svg)\n"
+        text += "\n\n## The plot\n\n![How far each figure is from its goal, and every round](measured/figures.svg)\n"
     return text
 
 
@@ -33,13 +33,14 @@ def tables(told: dict[str, Any]) -> Iterator[str]:
     yield f"{_headline(told['measured_with'])}\n"
     goals = [(contest["name"], figure) for contest in told["contests"] for figure in contest["figures"]]
     if goals:
-        yield "### Goals\n"
+        yield "## Goals\n"
         yield from _table(
             ["contest", "figure", "median", "must", "aim", "reached"],
             [[name, *_goal(figure)] for name, figure in goals],
         )
+    yield "\n## Contests"
     for contest in told["contests"]:
-        yield f"\n### {contest['name']}: {contest['title']}\n"
+        yield f"\n### {contest['name']}: {_cell(contest['title'])}\n"
         rows = [
             [name, _short(statistics.median(values)), _spread(values)] for name, values in contest["values"].items()
         ]

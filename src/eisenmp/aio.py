@@ -126,7 +126,7 @@ class AsyncImap(AsyncIterator[R], Generic[R]):
         return self
 
     async def __anext__(self) -> R:
-        __tracebackhide__ = True  # notebooks and pytest show the lines of the user's
+        __tracebackhide__ = True  # where a debugger or pytest shows the lines of the user's
         for value in self._values:
             return value
         if self._asked:
