@@ -25,7 +25,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_site"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
-smartquotes = False  # what is quoted here is code
+smartquotes_action = "De"  # dashes and dots; what is quoted here is code
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
@@ -35,6 +35,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 
+python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": False}

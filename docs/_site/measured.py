@@ -60,8 +60,8 @@ def _headline(measured_with: dict[str, Any]) -> str:
 def _goal(figure: dict[str, Any]) -> list[str]:
     goal = figure["goal"]
     sign = "≥" if goal["least"] else "≤"
-    limits = [f"{sign} {goal[name]:g}" if goal[name] is not None else "" for name in ("must", "aim")]
-    return [figure["name"], f"{_short(figure['median'])} {figure['unit']}", *limits, figure["reached"]]
+    limits = [f"{sign}\N{NO-BREAK SPACE}{goal[name]:g}" if goal[name] is not None else "" for name in ("must", "aim")]
+    return [figure["name"], f"{_short(figure['median'])}\N{NO-BREAK SPACE}{figure['unit']}", *limits, figure["reached"]]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
