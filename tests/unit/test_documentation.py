@@ -134,12 +134,16 @@ def test_without_figures_there_is_a_word_about_it(tmp_path: Path) -> None:
 
 LOCAL = """
 <link rel="stylesheet" href="_static/site.css?v=1"><link rel="canonical" href="https://example.org/">
-<a href="https://example.org/">elsewhere</a><code>@import url(https://example.org/)</code><img src="plot.svg"><script src="a.js"></script>
+<a href="https://example.org/">elsewhere</a><code>@import url(https://example.org/)</code>
+<img src="plot.svg"><script src="a.js"></script>
 """
 FOREIGN = {
     'style.css': '@import "https://fonts.example.org/a.css"; b { background: url(//cdn.example.org/x.png) }',
-    'page.html': '<script src="https://cdn.example.org/a.js"></script><img srcset="//example.org/x.png 2x">'
-    '<style>b { background: url(https://example.org/y) }</style><link rel="preload" href="http://example.org/f.woff2"><p style="background: url(http://example.org/x)">',
+    'page.html': """
+        <script src="https://cdn.example.org/a.js"></script><img srcset="//example.org/x.png 2x">
+        <style>b { background: url(https://example.org/y) }</style><link rel="preload" href="http://example.org/f.woff2">
+        <p style="background: url(http://example.org/x)">
+    """,
 }
 
 
