@@ -68,7 +68,7 @@ wheel: $(READY_DEV) ## build the package, then install and import it in a throw-
 	        print("the wheel imports as", eisenmp.__name__, "on Python", sys.version.split()[0])'
 
 docs: $(READY_DOCS) ## make the site: build/site/index.html
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html --doctree-dir build/doctrees docs build/site
 	@echo "build/site/index.html"
 
 bench: $(READY_BENCH) ## measure, beside other libraries

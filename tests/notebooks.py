@@ -26,7 +26,7 @@ __all__ = ['run']
 LIMIT = 60  # seconds for a cell
 
 
-class _Reader(NotebookClient):
+class _Reader(NotebookClient):  # type: ignore[misc]  # it has no types here
     """Interrupts a cell that asks for it."""
 
     interrupting: asyncio.Task[Any] | None = None
