@@ -416,7 +416,7 @@ def test_warnings_arrive_with_their_class_and_place(process_lab: Lab) -> None:
         process_lab.run(worker, range(2), WORKER_CALL='chunk', NUM_ROWS=1)
     told = [
         w for w in caught if w.filename.startswith(str(process_lab.folder))
-    ]  # and not that of a fork beside threads
+    ]  # forks warn too
     assert {(w.category, os.path.basename(w.filename), w.lineno, str(w.message)) for w in told} == {
         (UserWarning, 'worker.py', 8, 'row is odd'),
         (FutureWarning, 'worker.py', 9, 'of a class of mine'),
