@@ -414,9 +414,7 @@ def test_warnings_arrive_with_their_class_and_place(process_lab: Lab) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         process_lab.run(worker, range(2), WORKER_CALL='chunk', NUM_ROWS=1)
-    told = [
-        w for w in caught if w.filename.startswith(str(process_lab.folder))
-    ]  # forks warn too
+    told = [w for w in caught if w.filename.startswith(str(process_lab.folder))]  # forks warn too
     assert {(w.category, os.path.basename(w.filename), w.lineno, str(w.message)) for w in told} == {
         (UserWarning, 'worker.py', 8, 'row is odd'),
         (FutureWarning, 'worker.py', 9, 'of a class of mine'),

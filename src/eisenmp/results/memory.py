@@ -293,7 +293,7 @@ class Results(Mapping[str, "QueueResults"]):
             for place, error in failures if value is not None else ():
                 value[place] = error
             return self._outcome(record, at, value, failures[0][1] if failures else None, tuple(failures))
-        except Exception as reason:
+        except (Exception, SystemExit, GeneratorExit) as reason:  # a Ctrl-C is the user's
             name = self.table[record.queue].name
             error = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
             error.__cause__ = reason
