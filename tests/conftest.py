@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.spread import leave_out
+
 _PATIENCE = 5.0  # seconds that things which are just ending may take
 _PROC = Path('/proc/self/fd')
 _LISTED = Path('/proc/thread-self/children').exists()
@@ -100,8 +102,16 @@ def leaves_nothing_behind() -> Iterator[None]:
         pytest.fail('left behind: ' + '; '.join(sorted(left)))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See spread.py."""
+    parser.addoption(
+        '--every-way', action='store_true', help='each case with each way to start workers, on this Python'
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test of ours that hangs in Python code fails by itself; only one that hangs deeper ends the whole run."""
+    leave_out(config, items)
     for item in items:
         if not item.get_closest_marker('timeout') and hasattr(signal, 'SIGALRM'):
             item.add_marker(pytest.mark.timeout(30, method='signal'))
