@@ -5,6 +5,7 @@ EXAMPLE ?= anagrams
 PYTHON ?= python3
 VENV ?= .venv
 SOAK_SECONDS ?= 300
+TESTERS ?= logical
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -21,7 +22,7 @@ READY_DOCS := $(VENV)/.docs-ready
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "variables: EXAMPLE=$(EXAMPLE)  PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS='more arguments' (run, test, soak, bench)"
+	@echo "variables: EXAMPLE=$(EXAMPLE)  PYTHON=$(PYTHON)  VENV=$(VENV)  TESTERS=$(TESTERS)  ARGS='more arguments' (run, test, soak, bench)"
 
 run: ## run an example, EXAMPLE=anagrams unless told otherwise
 	@if [ ! -f 'examples/$(EXAMPLE)/manager.py' ]; then \
@@ -32,8 +33,8 @@ run: ## run an example, EXAMPLE=anagrams unless told otherwise
 	@$(MAKE) --no-print-directory --silent $(READY_RUN)
 	@$(BIN)/python 'examples/$(EXAMPLE)/manager.py' $(ARGS)
 
-test: $(READY_DEV) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY_DEV) ## run the tests, TESTERS processes at a time
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 soak: $(READY_DEV) ## long jobs under random faults, SOAK_SECONDS=300 in all
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)

