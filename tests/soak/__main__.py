@@ -71,7 +71,7 @@ class Left:
         )
 
     def settled(self, before: Left) -> bool:
-        """Whether it is what was there before. Names that are new in /dev/shm may be of other programs: those go again."""
+        """Whether it is what was there before. New names in /dev/shm may be of other programs: those go again."""
         if (self.processes, self.files, self.mapped) != (before.processes, before.files, before.mapped):
             return False
         new, deadline = set(self.shared) - set(before.shared), time.monotonic() + OTHERS
