@@ -114,4 +114,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     leave_out(config, items)
     for item in items:
         if not item.get_closest_marker('timeout') and hasattr(signal, 'SIGALRM'):
-            item.add_marker(pytest.mark.timeout(30, method='signal'))
+            limit = 120 if 'property' in item.path.parts else 30  # thousands of examples, on a busy machine
+            item.add_marker(pytest.mark.timeout(limit, method='signal'))

@@ -162,11 +162,11 @@ class Record:
             if self.tickets > 1 and self.value is not None:
                 raise ProtocolError(f"one result for {self.tickets} tickets")
             return
-        whole = opened(self.value[0]) if len(self.value) == 1 else None
+        whole: Any = opened(self.value[0]) if len(self.value) == 1 else None
         count = -(-len(whole) // (self.rows or 1)) if isinstance(whole, list) else -1
         if count != self.tickets:
             raise ProtocolError(f"a list of results of {count} tickets, not {self.tickets}")
-        if self.form == Form.PICKLES and not all(piece is None or isinstance(piece, bytes) for piece in whole):
+        if self.form == Form.PICKLES and not all(isinstance(piece, bytes | None) for piece in whole):
             raise ProtocolError("a list of pickled results in which something is no pickle")
 
     def apart(self) -> list[Record]:
