@@ -379,6 +379,7 @@ class Mp:
             JobKilled: ``kill`` ended it.
             Exception: what a worker's function or a generator raised, with the remote traceback as its cause.
         """
+        __tracebackhide__ = True  # where a debugger or pytest shows the lines of the user's
         job = self._started()
         try:
             with self._lock:
