@@ -19,7 +19,7 @@ A map of this folder, along the way of the data::
     engines/        what starts workers and carries bytes: local, inline
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
     results/      6 what became of every ticket
-    display/      7 what is shown meanwhile; listen.py and snapshot.py are what it hears and sees
+    display/      7 what is shown meanwhile; events.py and snapshot.py are what it hears and sees
     cli/            the command eisenmp
     spaces/         search spaces that are cut by slices, for manager and workers alike
     errors.py       the tree of exceptions

@@ -13,9 +13,9 @@ from typing import Final
 from eisenmp.credit import History, Window
 from eisenmp.crew import Crew
 from eisenmp.engines import Engine
+from eisenmp.events import Listener
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
-from eisenmp.listen import Listener
 from eisenmp.measure import Durations
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Results

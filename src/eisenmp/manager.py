@@ -16,6 +16,7 @@ from eisenmp.engines import make_engine
 from eisenmp.engines.base import ProcessHandle
 from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
+from eisenmp.events import Snapshot
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
 from eisenmp.functions import Function
@@ -24,7 +25,6 @@ from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.leave import forget, shorten_traceback, watch_exit
 from eisenmp.ledger import Ledger
-from eisenmp.listen import Snapshot
 from eisenmp.payload import dumps
 from eisenmp.queues import QueueTable
 from eisenmp.report import Report

@@ -333,7 +333,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
         start_method: ``'spawn'``, ``'forkserver'``, ``'fork'``.
         engine: ``'local'``; ``'inline'``: threads of this process, for debugging.
         progress: True: show on standard error how the job stands; ``'line'``, ``'tqdm'``: in that way; a function is
-            called with each :class:`eisenmp.listen.Snapshot`.
+            called with each :class:`eisenmp.events.Snapshot`.
         total: how many items to expect, for the progress.
 
     Raises:
