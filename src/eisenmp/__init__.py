@@ -11,6 +11,9 @@ A map of this folder, along the way of the data::
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
     suspects.py     pure: which items kill workers;  parts.py  chunks that are handed out in parts
     measure.py      running totals of time;  account.py, report.py  what a job has done with it, and what holds it up
+    listeners.py    workers' listening sockets;  steering.py  who gets which connection;  traffic.py  who has which
+    leaving.py      workers that are to end;  restarts.py  one after the other;  health.py  who hangs
+    affinity.py     pure: who runs on which cores
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from eisenmp.results import Outcome, Part, Results
     from eisenmp.settings import override, usable_cores
     from eisenmp.short import Failure, imap, imap_chunks
+    from eisenmp.worker.ports import listen
 
 __version__ = "2.0.0.dev0"
 
@@ -82,6 +86,7 @@ __all__ = [
     "aimap_chunks",
     "imap",
     "imap_chunks",
+    "listen",
     "override",
     "spaces",
     "usable_cores",
@@ -91,6 +96,7 @@ _HOMES = {
     **dict.fromkeys(("Failure", "imap", "imap_chunks"), "short"),
     **dict.fromkeys(("aimap", "aimap_chunks"), "aio"),
     "Mp": "manager",
+    "listen": "worker.ports",
     "Outcome": "results",
     "Part": "results",
     "Report": "report",

@@ -28,6 +28,7 @@ from eisenmp.ledger import Ledger
 from eisenmp.payload import dumps
 from eisenmp.queues import QueueTable
 from eisenmp.report import Report
+from eisenmp.restarts import await_wishes
 from eisenmp.results import Results
 from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
 from eisenmp.snapshot import take_snapshot
@@ -216,6 +217,7 @@ class Mp:
             ledger = self._exchange.ledger
             ledger.retries, ledger.crash_retries = settings.RETRIES, settings.CRASH_RETRIES
             ledger.halves = settings.WORKER_CALL != "toolbox"
+            ledger.forgives = settings.RESTARTS is not None and not ledger.halves
             results = self._early_results
             results.keep(
                 all_values=settings.RESULTS_STORE or settings.RESULTS_PRINT or settings.RESULTS_DICT_PRINT,
@@ -395,6 +397,44 @@ class Mp:
             job = self._started()
             if not job.ended.is_set():
                 job.kill()
+
+    def terminate(self) -> None:
+        """End the job in good order: feeding ends, SIGTERM goes to each worker, and ``GRACE`` seconds later a kill.
+
+        Returns at once; :meth:`wait` and :meth:`join` wait for the end. Signal handlers may call it.
+        """
+        self._running().leaving.want_all()
+
+    def restart(self, slot: int, timeout: float | None = None) -> None:
+        """Put a fresh process in a worker slot, and wait until it is at work. See docs/servers.md for what that takes.
+
+        Raises:
+            SettingsError: no such slot.
+            TimeoutError: it is not at work after `timeout` seconds; it will be, or the job ends.
+            JobOver: the job has ended, or ends meanwhile.
+        """
+        self._restart([slot], timeout)
+
+    def restart_all(self, timeout: float | None = None) -> None:
+        """The same for all slots, one after the other: the next one when the last is at work. `timeout`: for all."""
+        self._restart(list(range(self._started().settings.procs)), timeout)
+
+    def _restart(self, slots: list[int], timeout: float | None) -> None:
+        restarts = self._running().restarts
+        with self._lock:
+            wishes = [restarts.want(slot) for slot in slots]
+        await_wishes(self._started(), wishes, timeout)
+
+    @property
+    def listening(self) -> list[tuple[str, int]]:
+        """(host, port) of each address on which workers listen by :func:`eisenmp.listen`."""
+        return [] if self._job is None else self._job.listeners.addresses()
+
+    def _running(self) -> Dispatcher:
+        self._started()
+        if self._dispatcher is None:
+            raise JobOver("the job did not start")
+        return self._dispatcher
 
     def cut_off(self, error: BaseException) -> None:
         """What ends the program has hit a thread of the user's: kill the job, and see its processes gone.
