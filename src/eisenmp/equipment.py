@@ -27,7 +27,7 @@ _TOOLBOX_NAMES: Final = frozenset(
         *("kwargs", "furnish", "update", "set_shared", "add_queue", "queue_name", "forward", "stop_job"),
         *("leaving", "listen"),
         *("NEXT_LIST", "MULTI_TOOL", "STOP_MSG", "OUTPUT_HEADER", "INPUT_HEADER", "PERF_HEADER_ETA"),
-        *("_inbox", "_numbers", "_by_number"),
+        *("_inbox", "_numbers", "_by_number", "_watches_leaving"),
         *("PERF_CURRENT_ETA", "START_SEQUENCE_NUM", "WORKER_ID", "WORKER_NAME", "WORKER_PID", "Q_NAME_ID_LST"),
     )
 )

@@ -413,16 +413,16 @@ class Mp:
             TimeoutError: it is not at work after `timeout` seconds; it will be, or the job ends.
             JobOver: the job has ended, or ends meanwhile.
         """
-        self._restart([slot], timeout)
+        restarts = self._running().restarts
+        with self._lock:
+            wish = restarts.want(slot)
+        await_wishes(self._started(), [wish], timeout)
 
     def restart_all(self, timeout: float | None = None) -> None:
         """The same for all slots, one after the other: the next one when the last is at work. `timeout`: for all."""
-        self._restart(list(range(self._started().settings.procs)), timeout)
-
-    def _restart(self, slots: list[int], timeout: float | None) -> None:
         restarts = self._running().restarts
         with self._lock:
-            wishes = [restarts.want(slot) for slot in slots]
+            wishes = restarts.want_all()
         await_wishes(self._started(), wishes, timeout)
 
     @property

@@ -70,12 +70,28 @@ class Restarts:
         # it comes from the user, whatever its type says
         if type(slot) is not int or not 0 <= slot < slots:
             raise SettingsError(f"restart: there is no worker slot {slot!r}; allowed: 0 to {slots - 1}")
+        if self._job.crew.supervisor.slots[slot].phase in (Phase.RETURNED, Phase.GONE):
+            raise JobOver(
+                f"worker slot {slot} is not restarted: its entry function has returned (stay in it to be restarted)"
+            )
         if self._over or self._job.exchange.stopping:
             raise JobOver(f"worker slot {slot} is not restarted: the job is over, or about to be")
         wish = Wish(slot)
         self._wishes.append(wish)
         self._job.engine.wake()
         return wish
+
+    def want_all(self) -> list[Wish]:
+        """The same for all slots whose entry functions have not returned, in their order.
+
+        Raises:
+            JobOver: there is none.
+        """
+        slots = self._job.crew.supervisor.slots
+        wishes = [self.want(slot.number) for slot in slots if slot.phase not in (Phase.RETURNED, Phase.GONE)]
+        if not wishes:
+            raise JobOver("no worker slot is restarted: the job is over")
+        return wishes
 
     def step(self) -> None:
         """Go on, as far as it goes now; called by each turn of the loop."""
