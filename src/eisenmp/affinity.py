@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from eisenmp.errors import SettingsError
 
-__all__ = ["ALLOWED", "Cores", "cores_by_slot", "fits", "usable"]
+__all__ = ["ALLOWED", "Cores", "cores_by_slot", "fits", "usable", "why_not"]
 
 Cores = tuple[int, ...]  # core numbers, ascending
 ALLOWED: Final = (
@@ -20,6 +20,15 @@ ALLOWED: Final = (
 def usable() -> Cores | None:
     """The cores that this process may use; None: this system nails no process to a core."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else None
+
+
+def why_not(value: Any, *, engine: str) -> str:
+    """Why the setting does nothing here; empty where it does, or where nothing is wanted."""
+    if value is None:
+        return ""
+    if engine == "inline":
+        return "CPU_AFFINITY does nothing with ENGINE='inline': workers are threads of this process"
+    return "" if usable() else "CPU_AFFINITY does nothing: this system cannot nail a process to a core"
 
 
 def fits(value: Any) -> bool:
@@ -56,7 +65,8 @@ def cores_by_slot(value: Any, slots: int, there_are: Collection[int]) -> list[Co
         wanted = [_cores(value[slot]) if slot in value else None for slot in range(slots)]
     else:
         wanted = [_cores(value[slot % len(value)]) for slot in range(slots)]
-    asked = {core for cores in wanted for core in cores or ()}
+    places = value.values() if isinstance(value, Mapping) else value
+    asked = {core for place in places for core in _cores(place)}
     if strangers := sorted(asked - set(there_are)):
         raise SettingsError(
             f"CPU_AFFINITY={value!r}: core {strangers[0]} is none that this process may use; "

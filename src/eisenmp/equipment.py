@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from eisenmp.affinity import Cores, cores_by_slot, usable
+from eisenmp import affinity
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.errors import PayloadError, SettingsError, WorkerStartError, nearest
 from eisenmp.functions import FUNCTION, Function
@@ -47,7 +47,7 @@ class Equipment:
     """Settings, attributes, modules, shared objects and tools of the workers to come."""
 
     def __init__(self) -> None:
-        self.cores: list[Cores | None] = []  # by slot
+        self.cores: list[affinity.Cores | None] = []  # by slot
         self.tools: list[list[Buffer]] = []
         self._shares: dict[str, Common] = {}
         self._attributes: set[str] = set()
@@ -73,7 +73,8 @@ class Equipment:
             PayloadError: the function, or what goes with it, cannot be pickled.
             WorkerStartError: a worker module's file is not there.
         """
-        self.cores = cores_by_slot(settings.CPU_AFFINITY, settings.procs, usable() or ()) if usable() else []
+        there_are = affinity.usable()
+        self.cores = affinity.cores_by_slot(settings.CPU_AFFINITY, settings.procs, there_are) if there_are else []
         attributes: dict[str, Parcel] = {}
         for name, value in custom.items():
             self._refuse(name, "the attribute", table)

@@ -21,7 +21,7 @@ from eisenmp.crew import Worker
 from eisenmp.job import Job
 from eisenmp.listeners import Address, Group, Listeners
 
-__all__ = ["Checked", "HealthDesk", "Pulse"]
+__all__ = ["Checked", "HealthDesk", "Pulse", "check_of"]
 
 _GET_READY: Final = 10.0  # seconds from the first check to the first that comes through
 _AGAIN: Final = 0.2  # seconds between checks that fail; less with a short time-out
@@ -82,7 +82,7 @@ class HealthDesk:
         if setting is None or worker.number in self._stops:
             return
         stop = self._stops[worker.number] = threading.Event()
-        check = _check_of(setting, self._job.listeners, self._job.settings.HEALTH_TIMEOUT)
+        check = check_of(setting, self._job.listeners, self._job.settings.HEALTH_TIMEOUT)
         run = Watch(self._job, worker, check, stop, self._cannot).run
         try:
             threading.Thread(target=run, name=f"eisenmp-health-{worker.slot}", daemon=True).start()
@@ -189,7 +189,7 @@ class Watch:
         job.engine.kill(worker.number)
 
 
-def _check_of(setting: Any, listeners: Listeners, timeout: float) -> Callable[[Checked], None]:
+def check_of(setting: Any, listeners: Listeners, timeout: float) -> Callable[[Checked], None]:
     """The check as a function that raises when all is not well."""
     if callable(setting):
 

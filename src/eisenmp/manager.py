@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from eisenmp import affinity
 from eisenmp.account import take_report
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
@@ -185,6 +186,8 @@ class Mp:
         self._equipment.prepare(known, modules, more if function is None else custom, self._exchange.table, function)
         self._display = Display(known.INFO_ENABLE)
         job = self._make_job(known, self._display)
+        if why := affinity.why_not(known.CPU_AFFINITY, engine=known.ENGINE):
+            job.news(why)
         try:
             self._set_going(job, self._display, single=function is not None)
         except BaseException as error:  # Ctrl-C, say: nobody must wait for a job that is half begun
