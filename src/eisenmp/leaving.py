@@ -46,9 +46,9 @@ class LeaveDesk:
             return
         self._all_begun = True
         self._job.crew.start_no_more()
-        self._job.stop()
         for worker in list(self._job.crew.workers.values()):
             self.begin(worker, drain=False)
+        self._job.stop()  # last: who waits at a queue has been told of its end, and need not get SIGTERM at once
 
     def begin(self, worker: Worker, *, drain: bool) -> None:
         """The worker is to end. `drain`: others go on, and take its connections."""

@@ -127,7 +127,7 @@ class Restarts:
         job = self._job
         place = job.crew.supervisor.slots[wish.slot]
         if place.phase == Phase.GONE:
-            return True  # it had nothing left to do
+            return not job.exchange.stopping  # it had nothing left to do
         worker = self._present(wish.slot)
         if worker is None or worker.number == wish.before or place.phase not in (Phase.UP, Phase.RETURNED):
             return False
