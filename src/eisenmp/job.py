@@ -13,6 +13,7 @@ from typing import Final
 from eisenmp.credit import History, Window
 from eisenmp.crew import Crew
 from eisenmp.engines import Engine
+from eisenmp.engines.processes import manager_only
 from eisenmp.events import Listener
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
@@ -66,7 +67,7 @@ class Job:
         self.began = clock()
         self.crew = Crew(engine, Supervisor(settings.procs), setup)
         self.crew.supervisor.budget = settings.RESTARTS
-        self.listeners = Listeners()
+        self.listeners = Listeners(on_open=manager_only.add)
         self.feeders: list[Feeder] = []
         self.on_batch: Callable[[], None] = lambda: None  # a feeder begins to read a batch
         self.assist: Callable[[], None] = lambda: None  # a feeder takes a turn at the dispatcher's loop

@@ -73,10 +73,14 @@ class Listeners:
 
     Args:
         spreads: the kernel spreads connections over the sockets of one port.
+        on_open: gets each socket that is made. A forked worker must not inherit it: it would stay open there.
     """
 
-    def __init__(self, *, spreads: bool = SPREADS) -> None:
+    def __init__(
+        self, *, spreads: bool = SPREADS, on_open: Callable[[socket.socket], object] = lambda _: None
+    ) -> None:
         self._spreads = spreads
+        self._on_open = on_open
         self._groups: dict[Wanted, Group] = {}
         self._lock = threading.Lock()
 
@@ -160,6 +164,7 @@ class Listeners:
             raise
         if not own:
             sock.setblocking(False)  # who comes second to a connection must not wait for the next
+        self._on_open(sock)
         host, port = sock.getsockname()[:2]
         return Group(wanted, (host, port), [(slot if own else _ALL, sock)])
 
@@ -170,6 +175,7 @@ class Listeners:
         except BaseException:
             sock.close()
             raise
+        self._on_open(sock)
         group.members.append((slot, sock))
         if group.away or group.pinned:
             group.steer()

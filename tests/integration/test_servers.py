@@ -390,7 +390,7 @@ def test_who_does_not_listen_to_sigterm_is_killed_after_the_grace(fork_lab: Lab)
                 threading.Event().wait(0.01)
     """
     emp = fork_lab.mp()
-    fork_lab.start(emp, worker, GRACE=0.2)
+    fork_lab.start(emp, worker, GRACE=0.5)
     assert emp.mp_output_q.get(timeout=ALARM) == 'up'
     before = emp.proc_list[0]
     emp.restart(0, ALARM)
