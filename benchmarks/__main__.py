@@ -32,6 +32,7 @@ SUITE: Final = (
     "memory",
     "faults",
     "display",
+    "servers",
 )
 
 

@@ -76,9 +76,7 @@ class Listeners:
         on_open: gets each socket that is made. A forked worker must not inherit it: it would stay open there.
     """
 
-    def __init__(
-        self, *, spreads: bool = SPREADS, on_open: Callable[[socket.socket], object] = lambda _: None
-    ) -> None:
+    def __init__(self, *, spreads: bool = SPREADS, on_open: Callable[[socket.socket], object] = lambda _: None) -> None:
         self._spreads = spreads
         self._on_open = on_open
         self._groups: dict[Wanted, Group] = {}
