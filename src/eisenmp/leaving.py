@@ -2,7 +2,8 @@
 
 1. new connections go to the other slots, where the port is shared and the system can do that (steering.py)
 2. the worker hears of it (``toolbox.leaving``); the connections that it has may end, for a second at most
-3. SIGTERM, which servers have handlers for; who waits at a queue gets the end of its stream first
+3. SIGTERM, which servers have handlers for. Who waits at a queue gets the end of its stream, and some time to leave by
+   itself; so does who has no handler, since SIGTERM would be no better than a kill
 4. a kill, ``GRACE`` seconds later
 
 Plain workers have no handlers: the end of the stream is all they need, at their next request.
@@ -12,11 +13,12 @@ Runs under the job's lock, but for :meth:`LeaveDesk.want_all`.
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 from eisenmp.crew import Worker
 from eisenmp.job import Job
-from eisenmp.traffic import open_connections, waiting_in
+from eisenmp.traffic import handles_signal, open_connections, waiting_in
 from eisenmp.wire import Kind, encode
 
 __all__ = ["LeaveDesk"]
@@ -24,7 +26,7 @@ __all__ = ["LeaveDesk"]
 _DRAIN: Final = 1.0  # seconds that connections get to end before SIGTERM; servers have an idea of their own after it
 _LOOK: Final = 0.02  # seconds between two looks at them
 _UNSEEN: Final = 0.1  # seconds instead, where they cannot be looked at
-_FIRST: Final = 0.5  # of GRACE, but a second at most: who got the end of its stream may leave without SIGTERM
+_FIRST: Final = 0.5  # of GRACE, but a second at most: that long SIGTERM is held back from who may leave without it
 
 
 class LeaveDesk:
@@ -91,7 +93,8 @@ class LeaveDesk:
         job = self._job
         if not self._lives(worker):
             return
-        if self._end(worker):
+        waited = self._end(worker)
+        if waited or self._would_die_of_it(worker):
             patience = min(1.0, _FIRST * job.settings.GRACE)
             job.exchange.at(job.clock() + patience, None, lambda: self._signal(worker))
         else:
@@ -110,6 +113,11 @@ class LeaveDesk:
                 getter.deliver(queue or job.table[0], None)
                 waited = True
         return waited
+
+    def _would_die_of_it(self, worker: Worker) -> bool:
+        """SIGTERM would end it in the middle of something: better let it come to its next request first."""
+        pid = self._job.crew.handles[worker.slot].known_pid
+        return pid is not None and handles_signal(pid, signal.SIGTERM) is False
 
     def _signal(self, worker: Worker) -> None:
         if self._lives(worker):

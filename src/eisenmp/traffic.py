@@ -1,4 +1,4 @@
-"""Whether a process still has connections on a port: asked of the Linux kernel, without reading its long tables.
+"""What the Linux kernel knows of a process: its connections on a port, and whether it handles a signal.
 
 ``/proc/net/tcp`` lists every connection that was closed within the last minute too, tens of thousands on a busy
 server; the kernel's own interface (``sock_diag``) is asked for those of one port that are open.
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["open_connections", "waiting_in"]
+__all__ = ["handles_signal", "open_connections", "waiting_in"]
 
 _SOCK_DIAG: Final = 4  # netlink family
 _BY_FAMILY: Final = 20  # SOCK_DIAG_BY_FAMILY
@@ -44,6 +44,16 @@ def waiting_in(sock: socket.socket) -> int | None:
         return sum(queued for _, queued, number in _dump(sock.getsockname()[1], _LISTEN) if number == inode)
     except (OSError, AttributeError):
         return None
+
+
+def handles_signal(pid: int, number: int) -> bool | None:
+    """Whether the process has a handler for the signal, or ignores it. None: the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigCgt:", "SigIgn:"))]
+    except (OSError, ValueError, IndexError):
+        return None
+    return any(mask >> (number - 1) & 1 for mask in masks) if masks else None
 
 
 def _socket_inodes(pid: int) -> set[int]:

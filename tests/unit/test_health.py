@@ -16,8 +16,8 @@ ME = Checked(3, 'Process-4', 1234, ())
 
 
 def test_a_process_may_take_a_while_to_get_ready() -> None:
+    assert Pulse(2.0).due is None
     pulse = Pulse(2.0)
-    assert pulse.due is None
     pulse.begins(100.0)
     assert pulse.due == 110.0
     pulse.begins(105.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 
 from eisenmp.listeners import SPREADS, Listeners, Wanted
 from eisenmp.steering import attach, program
-from eisenmp.traffic import open_connections, waiting_in
+from eisenmp.traffic import handles_signal, open_connections, waiting_in
 from tests.support import wait_until
 
 LINUX = pytest.mark.skipif(not SPREADS, reason='connections are spread over sockets on Linux only')
@@ -211,3 +212,14 @@ def test_the_kernel_tells_about_connections(clients: list[socket.socket]) -> Non
 
 def test_of_a_process_that_is_gone_nothing_is_known() -> None:
     assert open_connections(2**22 + 1, {80}) is None
+    assert handles_signal(2**22 + 1, signal.SIGTERM) is None
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='this system does not tell')
+def test_who_handles_a_signal() -> None:
+    assert handles_signal(os.getpid(), signal.SIGUSR2) is False
+    for handler in (signal.SIG_IGN, lambda *_: None):
+        before = signal.signal(signal.SIGUSR2, handler)
+        assert handles_signal(os.getpid(), signal.SIGUSR2) is True
+        signal.signal(signal.SIGUSR2, before)
+    assert handles_signal(os.getpid(), signal.SIGUSR2) is False

@@ -1,6 +1,7 @@
 """One group of Flask servers: a thread for each port number, all of them in one process and on one database."""
 
 import os
+import queue
 import signal
 import sqlite3
 import threading
@@ -19,8 +20,9 @@ def worker_entrance(toolbox: Any) -> bool:
     The call lasts as long as the servers do, so the port numbers stay this worker's: if it dies, its replacement gets
     the same ones.
     """
-    asked_to_end = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.set())
+    # A signal handler may come in the middle of anything; of all queues and events, this one bears that.
+    asked_to_end: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.put(number))
 
     group = toolbox.groups[toolbox.START_SEQUENCE_NUM % len(toolbox.groups)]
     _header, *ports = getattr(toolbox, group)["ports_in"].get()
@@ -29,9 +31,9 @@ def worker_entrance(toolbox: Any) -> bool:
     servers = [start_server(make_app(group, port, toolbox.database), port) for port in ports]
     toolbox.mp_print_q.put(f"{toolbox.WORKER_NAME} serves {group}: {', '.join(map(str, ports))}")
 
-    asked_to_end.wait()
+    asked_to_end.get()
     for server in servers:
-        server.shutdown()  # what has been accepted is answered
+        server.shutdown()  # accepts no more; threads that still answer are waited for
     return False
 
 
@@ -39,6 +41,7 @@ def start_server(app: Flask, port: int) -> BaseWSGIServer:
     """One server in a thread, on a socket that outlives this process: nobody who connects is turned away meanwhile."""
     listening = eisenmp.listen(port)
     server = make_server("127.0.0.1", port, app, threaded=True, fd=listening.detach())
+    server.daemon_threads = False  # type: ignore[attr-defined,unused-ignore]
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name=f"flask-{port}").start()
     return server
 
