@@ -56,12 +56,15 @@ def ours(workers: int) -> Iterator[tuple[eisenmp.Mp, int]]:
 
 
 @contextmanager
-def uvicorn(workers: int) -> Iterator[int]:
-    """The same application by uvicorn's own command."""
+def uvicorn(how: str, workers: int) -> Iterator[int]:
+    """The same application by uvicorn's own command; or by its own supervisor, see uvicorn_program.py."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "serve:app", "--app-dir", WORKER.parent, "--port", port]
     options = ["--workers", workers, "--log-level", "warning", "--no-access-log"]
+    if how == "supervisor":
+        command, options = [sys.executable, Path(__file__).with_name("uvicorn_program.py")], []
+        command += [WORKER.parent, port, workers]
     with program([str(word) for word in (*command, *options)]):
         wait_until(lambda: len(_answering(port)) == workers)
         yield port
@@ -139,7 +142,7 @@ def rate(server: str, workers: int) -> float:
     if server == OURS:
         with ours(workers) as (_, port):
             return _rate(port)
-    with uvicorn(workers) as port:
+    with uvicorn(server, workers) as port:
         return _rate(port)
 
 
@@ -194,14 +197,18 @@ def rates(plan: Plan) -> Contest:
     field = [
         Contender(f"{OURS}, 2 workers", partial(apart, "servers", "rate", OURS, 2)),
         Contender(f"{OURS}, 1 worker", partial(apart, "servers", "rate", OURS, 1)),
-        Contender(f"{UVICORN} 2", partial(apart, "servers", "rate", "uvicorn", 2), "uvicorn"),
-        Contender(f"{UVICORN} 1", partial(apart, "servers", "rate", "uvicorn", 1), "uvicorn"),
+        Contender(f"{UVICORN} 2, no delay", partial(apart, "servers", "rate", "supervisor", 2), "uvicorn"),
+        Contender(f"{UVICORN} 2", partial(apart, "servers", "rate", "command", 2), "uvicorn"),
+        Contender(f"{UVICORN} 1", partial(apart, "servers", "rate", "command", 1), "uvicorn"),
     ]
     turns = plan.compete(field, most=5, warm_up=False)
     title = f"wrk with {CONNECTIONS} connections for {SECONDS} s"
     contest: Contest = turns.contest("servers-rate", title, "requests/s", turns.values)
     contest.part_of(field[0].name, field[1].name, Goal(must=1.7), words="2 workers, times 1 worker")
-    contest.part_of(field[0].name, field[2].name, Goal(must=0.95), words=f"2 workers, part of {UVICORN} 2")
+    goal = Goal(must=0.95)
+    contest.part_of(field[0].name, field[2].name, goal, words=f"2 workers, part of {UVICORN} 2, no delay")
+    contest.part_of(field[0].name, field[3].name, goal, words=f"2 workers, part of {UVICORN} 2 as it is")
+    contest.notes.append("'no delay': with TCP_NODELAY, which the command with --workers fails to set")
     contest.notes.append(f"wrk itself runs on one of these {os.cpu_count()} processors")
     return contest
 
