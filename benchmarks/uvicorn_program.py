@@ -1,4 +1,4 @@
-"""``uvicorn --workers N`` without the delay that it has by itself: a program for `servers.py`. ``… port workers``
+"""``uvicorn --workers N`` without the delay that it has by itself: ``… folder port workers``, for `servers.py`.
 
 The command makes its listening socket without naming the protocol; the workers' asyncio then takes connections for
 something else than TCP and does not set ``TCP_NODELAY``. Head and body of a response are two packets, and the second
@@ -13,15 +13,15 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 
-def main(folder: str, port: int, workers: int) -> None:
+def main(port: int, workers: int) -> None:
     """Serve until SIGTERM."""
-    config = uvicorn.Config("serve:app", app_dir=folder, workers=workers, log_level="warning", access_log=False)
+    config = uvicorn.Config("serve:app", workers=workers, log_level="warning", access_log=False)
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))
-    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[sock]).run()
+    Multiprocess(config, sockets=[sock]).run()
 
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[2]), int(sys.argv[3]))
