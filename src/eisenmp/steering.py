@@ -10,7 +10,6 @@ Making a program is pure; :func:`attach` hands it to the kernel.
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 from collections.abc import Collection, Mapping
@@ -72,6 +71,10 @@ def _step(code: int, operand: int, if_true: int = 0, if_false: int = 0) -> bytes
 
 def attach(sock: socket.socket, instructions: bytes) -> bool:
     """Let this program steer the group that the socket belongs to. False: the system does not do that."""
+    try:
+        import ctypes  # only now: it loads a library
+    except ImportError:
+        return False
     kept = ctypes.create_string_buffer(instructions, len(instructions))
     wanted = struct.pack("@HP", len(instructions) // 8, ctypes.addressof(kept))
     try:
