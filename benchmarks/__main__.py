@@ -34,6 +34,7 @@ SUITE: Final = (
     "memory",
     "faults",
     "display",
+    "servers",
 )
 
 

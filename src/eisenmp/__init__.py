@@ -12,6 +12,9 @@ A map of this folder, along the way of the data::
     suspects.py     pure: which items kill workers;  parts.py  chunks that are handed out in parts
     measure.py      running totals of time;  account.py, report.py  what a job has done with it, and what holds it up
     traces.py       tracebacks for people;  byvalue.py  what travels by value
+    listeners.py    workers' listening sockets;  steering.py  who gets which connection;  traffic.py  who has which
+    leaving.py      workers that are to end;  restarts.py  one after the other;  health.py  who hangs
+    affinity.py     pure: who runs on which cores
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
@@ -20,7 +23,7 @@ A map of this folder, along the way of the data::
     engines/        what starts workers and carries bytes: local, inline
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
     results/      6 what became of every ticket;  jobfile/  the same in a file, for jobs that go on where they were
-    display/      7 what is shown meanwhile; listen.py and snapshot.py are what it hears and sees
+    display/      7 what is shown meanwhile; events.py and snapshot.py are what it hears and sees
     cli/            the command eisenmp
     spaces/         search spaces that are cut by slices, for manager and workers alike
     errors.py       the tree of exceptions
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from eisenmp.results import Outcome, Part, Results
     from eisenmp.settings import override, usable_cores
     from eisenmp.short import Failure, imap, imap_chunks
+    from eisenmp.worker.ports import listen
 
 __version__ = "2.0.0.dev0"
 
@@ -92,6 +96,7 @@ __all__ = [
     "aimap_chunks",
     "imap",
     "imap_chunks",
+    "listen",
     "override",
     "retry_job",
     "spaces",
@@ -102,6 +107,7 @@ _HOMES = {
     **dict.fromkeys(("Failure", "imap", "imap_chunks"), "short"),
     **dict.fromkeys(("aimap", "aimap_chunks"), "aio"),
     "Mp": "manager",
+    "listen": "worker.ports",
     "Outcome": "results",
     "Part": "results",
     "Report": "report",

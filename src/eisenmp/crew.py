@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from eisenmp.credit import History
 from eisenmp.engines import Engine
 from eisenmp.engines.base import ProcessHandle
+from eisenmp.listeners import Wanted
 from eisenmp.measure import Hours
 from eisenmp.payload import Payload
 from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor
@@ -33,6 +34,10 @@ class Worker:
     call_failures: int = 0
     done_enough: bool = False  # it has reached a limit
     retiring: bool = False  # it was told to leave, so that a fresh process can take its place
+    leaving: bool = False  # it is to make room for another process, or for nobody; see leaving.py
+    ending: bool = False  # it was told so: its requests are answered with the end of the stream
+    healthy: bool = False  # it has passed HEALTH_CHECK, once
+    listens: set[Wanted] = field(default_factory=set)  # addresses that it has asked for
     measured: float = 0.0  # when its memory was looked at last
     told_end: bool = False  # of a stream, once at least
     watched: bool = False  # a timer looks at it when its oldest chunk is due (CHUNK_TIMEOUT)
@@ -105,14 +110,18 @@ class Crew:
         for number in list(self.workers):
             self.engine.send(number, message)
 
-    def kill_all(self) -> None:
-        """End every process now; none is started again."""
-        self.note_memory()
+    def start_no_more(self) -> None:
+        """No process is started from now on."""
         self.supervisor.stop()
         self.to_start.clear()
         for slot in self.supervisor.slots:
             if slot.phase == Phase.WAITING:
                 slot.phase = Phase.GONE
+
+    def kill_all(self) -> None:
+        """End every process now; none is started again."""
+        self.note_memory()
+        self.start_no_more()
         for number in list(self.workers):
             self.engine.kill(number)
 

@@ -38,10 +38,13 @@ from typing import Final
 from eisenmp.crew import Worker
 from eisenmp.engines.base import Event, Exit, Ready
 from eisenmp.errors import ProtocolError, WorkerStartError
+from eisenmp.health import HealthDesk
 from eisenmp.job import Job
+from eisenmp.leaving import LeaveDesk
 from eisenmp.ledger import Chunk
 from eisenmp.messages import MessageDesk
 from eisenmp.payload import opened
+from eisenmp.restarts import Restarts
 from eisenmp.supervisor import EndJob, Phase, Restart
 from eisenmp.surroundings import hint
 from eisenmp.tickets import TicketDesk
@@ -80,6 +83,9 @@ class Dispatcher:
         self._alarm = _NEVER  # when the loop wakes by itself
         self.tickets = TicketDesk(job)
         self.messages = MessageDesk(job, tools)
+        self.leaving = LeaveDesk(job)
+        self.restarts = Restarts(job, self.leaving)
+        self.health = HealthDesk(job)
         tickets, messages = self.tickets, self.messages
         job.assist, job.rests = self.assist, self._turns.end
         self._handlers: dict[int, Callable[[Worker, Frame], None]] = {
@@ -100,6 +106,7 @@ class Dispatcher:
             Kind.ASK: messages.ask,
             Kind.PRINT: messages.printed,
             Kind.LOG: messages.log,
+            Kind.LISTEN: messages.listen,
         }
 
     def start(self) -> None:
@@ -133,6 +140,8 @@ class Dispatcher:
         job = self._job
         with job.lock:
             self._start_due()
+            self.leaving.step()
+            self.restarts.step()
             self._finish_if_over()
             later, job.later = job.later, []
             deadline = job.exchange.next_deadline()
@@ -250,6 +259,7 @@ class Dispatcher:
         if self._finishing or not job.crew.supervisor.over():
             return
         self._finishing = True
+        self.restarts.abandon()
         unread = job.exchange.end_feeding()
         job.release_feeders()
         for worker in list(job.crew.workers.values()):
@@ -277,6 +287,9 @@ class Dispatcher:
         """The end, 6: no process is left."""
         with self._driving:
             self._closed = True
+            with self._job.lock:
+                self.restarts.abandon()
+                self.health.close()
             self._job.close()
 
     # ---- life and death
@@ -285,6 +298,7 @@ class Dispatcher:
         now = self._job.clock()
         self._job.crew.supervisor.up(worker.slot, now)
         self._job.crew.hours[worker.slot].up(now)
+        self.health.up(worker)
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
         """Its modules cannot be loaded; nor can anybody else's, so one error is enough."""
@@ -299,7 +313,8 @@ class Dispatcher:
 
     def _returned(self, worker: Worker, frame: Frame) -> None:
         """The end, 2: its entry function has returned."""
-        if not worker.retiring:
+        self.health.gone(worker)
+        if not (worker.retiring or worker.leaving) or self._job.crew.supervisor.stopping:
             self._job.crew.supervisor.returned(worker.slot)
         self._job.crew.hours[worker.slot].leave(self._job.hour())
         self._job.exchange.put_back(self._job.ledger.returned(worker.number))
@@ -311,16 +326,21 @@ class Dispatcher:
         if worker.trouble:
             end = Exit(end.code, worker.trouble)
         self._forget_requests(worker)
+        self.health.gone(worker)
         job.crew.hours[worker.slot].leave(job.hour(), job.ledger.busy_since(worker.number))
         blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing
-        if worker.retiring and end.code == 0:
+        if worker.leaving and not job.crew.supervisor.stopping:
+            decision: Restart | EndJob | None = job.crew.retired(worker, job.clock())
+        elif worker.retiring and end.code == 0:
             decision = self._retired(worker)
         else:
             decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
             if isinstance(decision, Restart):
                 job.news(f"{worker.name} died with {end.text}; it is replaced")
+        if decision is None:
+            job.listeners.forget(worker.slot)  # what comes goes to other slots from now on
         self._decide(decision)
 
     def _retired(self, worker: Worker) -> Restart | EndJob | None:
@@ -346,7 +366,7 @@ class Dispatcher:
         job = self._job
         if job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED and end.code == 0:
             self.tickets.withdraw(worker)  # threads of its own that held tickets have ended in good order
-        again, aside = job.ledger.died(worker.number, worker.slot, end.text)
+        again, aside = job.ledger.died(worker.number, worker.slot, end.text, blame=not worker.leaving)
         for chunk in aside:
             self.tickets.set_aside(chunk)
         job.exchange.put_back(again)

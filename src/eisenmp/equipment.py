@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from eisenmp import affinity
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.errors import PayloadError, SettingsError, WorkerStartError, nearest
 from eisenmp.functions import FUNCTION, Function
@@ -24,8 +25,9 @@ _TOOLBOX_NAMES: Final = frozenset(
     (
         *DEFAULT_QUEUES,
         *("kwargs", "furnish", "update", "set_shared", "add_queue", "queue_name", "forward", "stop_job"),
+        *("leaving", "listen"),
         *("NEXT_LIST", "MULTI_TOOL", "STOP_MSG", "OUTPUT_HEADER", "INPUT_HEADER", "PERF_HEADER_ETA"),
-        *("_inbox", "_numbers", "_by_number"),
+        *("_inbox", "_numbers", "_by_number", "_watches_leaving"),
         *("PERF_CURRENT_ETA", "START_SEQUENCE_NUM", "WORKER_ID", "WORKER_NAME", "WORKER_PID", "Q_NAME_ID_LST"),
     )
 )
@@ -45,6 +47,7 @@ class Equipment:
     """Settings, attributes, modules, shared objects and tools of the workers to come."""
 
     def __init__(self) -> None:
+        self.cores: list[affinity.Cores | None] = []  # by slot
         self.tools: list[list[Buffer]] = []
         self._shares: dict[str, Common] = {}
         self._attributes: set[str] = set()
@@ -70,6 +73,8 @@ class Equipment:
             PayloadError: the function, or what goes with it, cannot be pickled.
             WorkerStartError: a worker module's file is not there.
         """
+        there_are = affinity.usable()
+        self.cores = affinity.cores_by_slot(settings.CPU_AFFINITY, settings.procs, there_are) if there_are else []
         attributes: dict[str, Parcel] = {}
         for name, value in custom.items():
             self._refuse(name, "the attribute", table)
@@ -120,7 +125,13 @@ class Equipment:
 
     def messages(self, slot: int, name: str, table: QueueTable) -> list[list[Buffer]]:
         """The first messages for one new process in a slot: the last part of SETUP, the tools."""
-        setup = {"slot": slot, "name": name, "queues": [queue.row for queue in table], "tools": len(self.tools)}
+        setup = {
+            "slot": slot,
+            "name": name,
+            "cores": self.cores[slot] if slot < len(self.cores) else None,
+            "queues": [queue.row for queue in table],
+            "tools": len(self.tools),
+        }
         return [encode(Kind.SETUP, (pickle.dumps(setup),)), *self.tools]
 
     def _refuse(self, name: str, what: str, table: QueueTable) -> None:
@@ -138,6 +149,8 @@ def _resolved(settings: Settings) -> dict[str, Any]:
     """Settings as the toolbox shows them: what None stands for is filled in where it is a number."""
     values = {name: getattr(settings, name) for name in settings.__slots__}
     values.update(NUM_PROCS=settings.procs, NUM_ROWS=settings.rows, INFO_ENABLE=bool(settings.INFO_ENABLE))
+    if callable(settings.HEALTH_CHECK):  # which is the manager's own, and need not be picklable
+        values.update(HEALTH_CHECK=True)
     return values
 
 

@@ -61,7 +61,7 @@ class Exchange:
             else:
                 self.any_getters.append(getter)
         elif queue.entries:
-            self._hand(queue, getter)
+            self._hand(queue, getter, queue.own_chunk(getter.slot))
         elif self.ended(queue, getter):
             getter.live = False
             getter.deliver(queue, None)

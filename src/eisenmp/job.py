@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 from eisenmp.credit import History, Window
 from eisenmp.crew import Crew
 from eisenmp.engines import Engine
+from eisenmp.engines.processes import manager_only
+from eisenmp.events import Listener
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
 from eisenmp.ledger import State
-from eisenmp.listen import Listener
+from eisenmp.listeners import Listeners
 from eisenmp.measure import Durations
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Results
@@ -69,6 +71,8 @@ class Job:
         self.clock = clock
         self.began = clock()
         self.crew = Crew(engine, Supervisor(settings.procs), setup)
+        self.crew.supervisor.budget = settings.RESTARTS
+        self.listeners = Listeners(on_open=manager_only.add)
         self.feeders: list[Feeder] = []
         self.on_batch: Callable[[], None] = lambda: None  # a feeder begins to read a batch
         self.assist: Callable[[], None] = lambda: None  # a feeder takes a turn at the dispatcher's loop
@@ -211,6 +215,7 @@ class Job:
             if not self.results.over:
                 self.end_results()
             self.engine.close()
+            self.listeners.close()
         self.on_ended()  # first: who comes back from `wait` with a Ctrl-C sets the hook of leave.py anew
         self.over.set()
         self.ended.set()

@@ -57,6 +57,7 @@ class Chunk:
     sure: bool = False  # it is known to be at this very ticket, not at some ticket of a batch
     attempts: int = 0  # how often it was begun
     since: float = 0.0  # when it was begun last
+    home: int = -1  # slot whose worker died, or left, with it: its replacement gets it, if it asks in time
     search: Search | None = None  # for the items that end its workers; it is handed out in parts then
 
     @property
@@ -201,6 +202,7 @@ class Ledger:
     Args:
         retries: tries that a ticket gets after an exception (``RETRIES``).
         crash_retries: how often a ticket whose worker died is handed out again (``CRASH_RETRIES``).
+        forgives: deaths are no fault of the tickets: they are always handed out again (``RESTARTS``).
         halves: after that, look for the item that does it (suspects.py); else the ticket is set aside whole.
     """
 
@@ -208,6 +210,7 @@ class Ledger:
         self.retries = retries
         self.crash_retries = crash_retries
         self.halves = halves
+        self.forgives = False
         self.tracks: dict[int, Track] = {}
         self.held: dict[int, dict[tuple[int, int], Chunk]] = {}  # worker -> (queue, first serial) -> chunk
 
@@ -359,13 +362,15 @@ class Ledger:
             if not held.begun and (chunk := self.given_back(worker, queue, serial, held.tickets)) is not None
         ]
 
-    def died(self, worker: int, slot: int, reason: str) -> tuple[list[Chunk], list[Chunk]]:
+    def died(self, worker: int, slot: int, reason: str, *, blame: bool = True) -> tuple[list[Chunk], list[Chunk]]:
         """The worker is gone: (chunks to hand out again, chunks set aside), oldest first.
 
         Only what the worker had begun can have killed it. Its neighbours, handed out ahead, are not blamed. Of a batch
         that it had begun nobody knows which ticket it was: they go on one by one, and none is blamed yet. What is set
-        aside may have a search, which tells of its items.
+        aside may have a search, which tells of its items. `blame` False: the process was to end, and nothing in its
+        hands can be the reason.
         """
+        blame = blame and not self.forgives
         again: list[Chunk] = []
         aside: list[Chunk] = []
         for chunk in list(self.held.get(worker, {}).values()):
@@ -375,7 +380,9 @@ class Ledger:
             track.move(chunk, State.QUEUED)
             if begun and chunk.tickets > 1:
                 again += [track.cut(chunk, 1) for _ in range(chunk.tickets - 1)]
-            if not (begun and sure):
+            if begun:
+                chunk.home = slot
+            if not (begun and sure and blame):
                 again.append(chunk)
                 continue
             chunk.exits.append(reason)

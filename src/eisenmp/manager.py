@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from eisenmp import affinity
 from eisenmp.account import take_report
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
@@ -16,6 +17,7 @@ from eisenmp.engines import make_engine
 from eisenmp.engines.base import ProcessHandle
 from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
+from eisenmp.events import Snapshot
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
 from eisenmp.functions import Function
@@ -24,10 +26,10 @@ from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.leave import forget, shorten_traceback, watch_exit
 from eisenmp.ledger import Ledger
-from eisenmp.listen import Snapshot
 from eisenmp.payload import dumps
 from eisenmp.queues import QueueTable
 from eisenmp.report import Report
+from eisenmp.restarts import await_wishes
 from eisenmp.results import Results
 from eisenmp.resume import take_up
 from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
@@ -190,6 +192,8 @@ class Mp:
         archive = self._open_file(known, modules, custom, function)
         self._display = Display(known.INFO_ENABLE)
         job = self._make_job(known, self._display, archive)
+        if why := affinity.why_not(known.CPU_AFFINITY, engine=known.ENGINE):
+            job.news(why)
         try:
             self._set_going(job, self._display, single=function is not None)
         except BaseException as error:  # Ctrl-C, say: nobody must wait for a job that is half begun
@@ -234,6 +238,7 @@ class Mp:
             ledger = self._exchange.ledger
             ledger.retries, ledger.crash_retries = settings.RETRIES, settings.CRASH_RETRIES
             ledger.halves = settings.WORKER_CALL != "toolbox"
+            ledger.forgives = settings.RESTARTS is not None and not ledger.halves
             results = self._early_results
             results.keeper = archive
             results.keep(all_values=settings.wants_values and not results.filed, last=settings.window_chunks)
@@ -416,6 +421,44 @@ class Mp:
             job = self._started()
             if not job.ended.is_set():
                 job.kill()
+
+    def terminate(self) -> None:
+        """End the job in good order: feeding ends, SIGTERM goes to each worker, and ``GRACE`` seconds later a kill.
+
+        Returns at once; :meth:`wait` and :meth:`join` wait for the end. Signal handlers may call it.
+        """
+        self._running().leaving.want_all()
+
+    def restart(self, slot: int, timeout: float | None = None) -> None:
+        """Put a fresh process in a worker slot, and wait until it is at work. See docs/servers.md for what that takes.
+
+        Raises:
+            SettingsError: no such slot.
+            TimeoutError: it is not at work after `timeout` seconds; it will be, or the job ends.
+            JobOver: the job has ended, or ends meanwhile.
+        """
+        restarts = self._running().restarts
+        with self._lock:
+            wish = restarts.want(slot)
+        await_wishes(self._started(), [wish], timeout)
+
+    def restart_all(self, timeout: float | None = None) -> None:
+        """The same for all slots, one after the other: the next one when the last is at work. `timeout`: for all."""
+        restarts = self._running().restarts
+        with self._lock:
+            wishes = restarts.want_all()
+        await_wishes(self._started(), wishes, timeout)
+
+    @property
+    def listening(self) -> list[tuple[str, int]]:
+        """(host, port) of each address on which workers listen by :func:`eisenmp.listen`."""
+        return [] if self._job is None else self._job.listeners.addresses()
+
+    def _running(self) -> Dispatcher:
+        self._started()
+        if self._dispatcher is None:
+            raise JobOver("the job did not start")
+        return self._dispatcher
 
     def cut_off(self, error: BaseException) -> None:
         """What ends the program has hit a thread of the user's: kill the job, and see its processes gone.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import pickle
+import socket
 from typing import Any, Final
 
 from eisenmp.constants import PERF_CURRENT_ETA, PERF_HEADER_ETA
 from eisenmp.crew import Worker
 from eisenmp.errors import ProtocolError
 from eisenmp.job import Job
+from eisenmp.listeners import Wanted
 from eisenmp.payload import Payload, opened
 from eisenmp.queues import Message, Putter
-from eisenmp.wire import ANY_QUEUE, OF_WARNING, Buffer, Frame, Kind, encode
+from eisenmp.wire import ALONE, ANY_QUEUE, OF_WARNING, Buffer, Frame, Kind, encode
 
 __all__ = ["MessageDesk"]
 
@@ -91,6 +94,28 @@ class MessageDesk:
         else:
             job.exchange.at(job.clock() + frame.number, None, reply)
 
+    def listen(self, worker: Worker, frame: Frame) -> None:
+        """A worker wants its slot's socket of an address."""
+        wanted, backlog = _wanted(opened(frame.body))
+        job, request = self._job, frame.serial
+        try:
+            sock, shared = job.listeners.socket_for(worker.slot, wanted, backlog)
+            if not hasattr(socket, "send_fds"):  # Windows
+                told = sock.share(job.crew.handles[worker.slot].pid)  # type: ignore[attr-defined,unused-ignore]
+                job.engine.send(
+                    worker.number, encode(Kind.LISTENING, (pickle.dumps(told),), flags=ALONE, serial=request)
+                )
+                return
+        except (OSError, OverflowError) as error:
+            self._no_descriptor(worker, request, (getattr(error, "errno", None) or 0, _text(error)))
+            return
+        worker.listens.add(wanted)
+        job.engine.send(worker.number, encode(Kind.LISTENING, rows=int(shared), serial=request), sock)
+
+    def _no_descriptor(self, worker: Worker, request: int, instead: object) -> None:
+        answer = encode(Kind.LISTENING, (pickle.dumps(instead),), flags=ALONE, serial=request)
+        self._job.engine.send(worker.number, answer)
+
     def printed(self, worker: Worker, frame: Frame) -> None:
         """Whole lines for the manager's standard output, or its standard error."""
         text = bytes(frame.body).decode("utf-8", "replace")
@@ -128,6 +153,19 @@ def _check_warning(fields: dict[str, Any]) -> None:
             raise ProtocolError(f"a warning with {name} {fields.get(name)!r}")
     if not all(isinstance(name, str) for name in fields["categories"]):
         raise ProtocolError("a warning of categories without names")
+
+
+def _wanted(parts: object) -> tuple[Wanted, int]:
+    if not (isinstance(parts, tuple) and [type(part) for part in parts] == [int, str, int, int, bool]):
+        raise ProtocolError("a request for a listening socket without an address")
+    family, host, port, backlog, shared = parts
+    if family not in (socket.AF_INET, socket.AF_INET6) or not 0 <= port <= 65535 or not 1 <= backlog <= 1 << 20:
+        raise ProtocolError("a request for a listening socket that makes no sense")
+    return Wanted(family, host, port, shared), backlog
+
+
+def _text(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _is_count(rows: object) -> bool:

@@ -37,6 +37,7 @@ class Getter:
     most: Callable[[NamedQueue], int] | None = None  # tickets of a batch that it takes at a time; None: one
     order: int = 0
     live: bool = True
+    slot: int = -1  # of the worker
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +104,15 @@ class NamedQueue:
             if isinstance(entry, Chunk):
                 return at
         return None
+
+    def own_chunk(self, slot: int) -> int:
+        """Where the chunk stands that the slot's last process had; without one, the front."""
+        for at, entry in enumerate(self.entries):
+            if not isinstance(entry, Chunk) or entry.home < 0:
+                return 0  # those that came back stand ahead of all others
+            if entry.home == slot:
+                return at
+        return 0
 
     def next_getter(self) -> Getter | None:
         """The reader that has waited longest here, still waiting."""

@@ -81,7 +81,7 @@ class Memory:
         Raises:
             OSError, ValueError: it cannot be mapped.
         """
-        self.fd = fd
+        self.fd = fd  # closed: -1
         try:
             os.set_inheritable(fd, False)
             self.half = os.fstat(fd).st_size // 2
@@ -107,6 +107,10 @@ class Memory:
             os.close(fd)
             raise
         return cls(fd)
+
+    def fileno(self) -> int:
+        """Its descriptor; -1 once it is closed."""
+        return self.fd
 
     def close(self) -> None:
         """Give it up; memory that somebody still looks at stays until they are done."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
+from eisenmp import affinity
 from eisenmp.errors import SettingsError, nearest
 
 __all__ = ["ALIASES", "LATER", "ModuleSpec", "Settings", "overridden", "override", "split", "usable_cores"]
@@ -49,6 +50,12 @@ class Settings:
     CHUNK_TIMEOUT: float | None = None  # none
     MAX_WORKER_MEMORY: int | None = None  # none
     MAX_CHUNKS_PER_WORKER: int | None = None  # none
+    CPU_AFFINITY: Any = None  # wherever the system puts them; see affinity.py
+    RESTARTS: int | None = None  # deaths count against tickets (CRASH_RETRIES)
+    HEALTH_CHECK: str | Callable[[Any], object] | None = None  # none; see health.py
+    HEALTH_TIMEOUT: float = 2.0
+    HEALTH_EVERY: float = 5.0
+    GRACE: float = 5.0  # seconds between SIGTERM and the kill
     BUFFER_CHUNKS: int | None = None  # 4 a worker
     BUFFER_BYTES: int | None = None  # 256 MiB
     JOB: str | os.PathLike[str] | None = None  # path of a job file; none
@@ -136,6 +143,18 @@ _SECONDS: Final = (
     lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0),
 )
 
+_SOME_SECONDS: Final = (
+    "a number of seconds above 0",
+    lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9,
+)
+
+
+def _is_health_check(value: Any) -> bool:
+    if not isinstance(value, str):
+        return value is None or callable(value)
+    return value.startswith("/") or (value.startswith("http://") and len(value.format(slot=0)) > len("http://"))
+
+
 _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "NUM_PROCS": _whole(1, True),
     "NUM_ROWS": (
@@ -154,6 +173,18 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "CHUNK_TIMEOUT": _SECONDS,
     "MAX_WORKER_MEMORY": _whole(1, True),
     "MAX_CHUNKS_PER_WORKER": _whole(1, True),
+    "CPU_AFFINITY": (affinity.ALLOWED, affinity.fits),
+    "RESTARTS": _whole(0, True),
+    "HEALTH_CHECK": (
+        "None, a path such as '/health', a URL such as 'http://127.0.0.1:800{slot}/', or a function of the worker",
+        _is_health_check,
+    ),
+    "HEALTH_TIMEOUT": _SOME_SECONDS,
+    "HEALTH_EVERY": _SOME_SECONDS,
+    "GRACE": (
+        "a number of seconds from 0 on",
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9,
+    ),
     "BUFFER_CHUNKS": _whole(1, True),
     "BUFFER_BYTES": _whole(1, True),
     "JOB": (

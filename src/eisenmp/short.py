@@ -343,7 +343,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
         start_method: ``'spawn'``, ``'forkserver'``, ``'fork'``.
         engine: ``'local'``; ``'inline'``: threads of this process, for debugging.
         progress: True: show on standard error how the job stands; ``'line'``, ``'tqdm'``: in that way; a function is
-            called with each :class:`eisenmp.listen.Snapshot`.
+            called with each :class:`eisenmp.events.Snapshot`.
         total: how many items to expect, for the progress.
         job: path of a job file: the same call again yields the results so far, and goes on where the last one was.
         store: how the file keeps results: ``'pickle'``, ``'json'``, or ``'none'``: only what is done.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from eisenmp.events import FailureView, FeederView, QueueView, Snapshot, WorkerView
 from eisenmp.job import Job
 from eisenmp.ledger import State
-from eisenmp.listen import FailureView, FeederView, QueueView, Snapshot, WorkerView
 from eisenmp.payload import loads_error
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Record

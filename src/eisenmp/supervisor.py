@@ -4,15 +4,18 @@ A slot is a worker's stable place (``START_SEQUENCE_NUM``); the process in it ch
 is replaced at once. Deaths that nothing else bounds make the next start wait, twice as long each time: those before
 the worker is up (three in a row end the job) and those soon after it came up, with no ticket to blame and nothing
 answered (``fruitless_limit`` in a row end the job). So there is no respawn storm. Deaths over a ticket are bounded by
-``CRASH_RETRIES``.
+``CRASH_RETRIES``; those of long-lived workers by a budget (``RESTARTS``) of so many within a minute in one slot.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = ["EndJob", "Phase", "Restart", "Slot", "Supervisor"]
+
+_WITHIN: Final = 60.0  # seconds over which the budget counts
 
 
 class Phase:
@@ -52,6 +55,7 @@ class Slot:
     fruitless: int = 0  # early deaths in a row without an answer between
     up_since: float = 0.0
     last_exit: str = ""
+    deaths: deque[float] = field(default_factory=deque)  # when, of late; kept where there is a budget
 
 
 class Supervisor:
@@ -63,6 +67,9 @@ class Supervisor:
         fruitless_limit: early deaths in a row, in one slot, without a single answer, that end the job.
         early: seconds after coming up within which a death is early.
         backoff: seconds before the second restart in a row; doubles up to `longest`.
+
+    ``budget`` is how many times one slot may be restarted within a minute; one more death ends the job. None: no limit,
+    and deaths that are far apart do not make the next start wait.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class Supervisor:
         self.early = early
         self.backoff = backoff
         self.longest = longest
+        self.budget: int | None = None
         self.stopping = False
         self._workers = 0
 
@@ -129,6 +137,11 @@ class Supervisor:
         place.last_exit = exit_text
         if self.stopping or (phase == Phase.RETURNED and not needed):
             return None
+        if self.budget is not None and self._late_deaths(place, now) > self.budget:
+            return EndJob(
+                f"worker slot {slot} died {len(place.deaths)} times within {_WITHIN:g} s, and RESTARTS={self.budget} "
+                f"allows no more restarts; its last process ended with {exit_text}"
+            )
         if phase == Phase.STARTING:
             place.failed_starts += 1
             if place.failed_starts >= self.start_limit:
@@ -161,6 +174,13 @@ class Supervisor:
         """No process is left and none is to come."""
         return all(place.phase == Phase.GONE for place in self.slots)
 
+    def _late_deaths(self, place: Slot, now: float) -> int:
+        """How many deaths, this one included, fall within the budget's time."""
+        place.deaths.append(now)
+        while place.deaths[0] <= now - _WITHIN:
+            place.deaths.popleft()
+        return len(place.deaths)
+
     def _delay(self, place: Slot) -> float:
-        row = max(place.failed_starts, place.fruitless)
+        row = max(place.failed_starts, place.fruitless, len(place.deaths))
         return 0.0 if row <= 1 else min(self.longest, self.backoff * 2 ** (row - 2))

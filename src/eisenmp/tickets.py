@@ -17,7 +17,19 @@ from eisenmp.payload import Payload, loads, loads_error, read_error
 from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
 from eisenmp.supervisor import Phase
-from eisenmp.wire import ANY_QUEUE, HAS_VALUE, LISTED, PART, PICKLED, WITH_ERRORS, Buffer, Frame, Kind, encode
+from eisenmp.wire import (
+    ANY_QUEUE,
+    AT_RETURN,
+    HAS_VALUE,
+    LISTED,
+    PART,
+    PICKLED,
+    WITH_ERRORS,
+    Buffer,
+    Frame,
+    Kind,
+    encode,
+)
 
 __all__ = ["TicketDesk"]
 
@@ -63,6 +75,7 @@ class TicketDesk:
             worker.number,
             lambda queue, entry: self._deliver(worker, request, queue, entry),
             lambda queue: self._allowance(worker, queue),
+            slot=worker.slot,
         )
         job.exchange.get(queue, getter)
         if not getter.live:
@@ -99,6 +112,8 @@ class TicketDesk:
 
     def _done_enough(self, worker: Worker) -> bool:
         """Whether the worker is to leave, for a fresh process in its place. Only between chunks."""
+        if worker.ending:
+            return True
         if not worker.retiring and self._reached(worker):
             worker.retiring = not self._job.ledger.held.get(worker.number)
         return worker.retiring
@@ -137,6 +152,7 @@ class TicketDesk:
 
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
         job = self._job
+        chunk.home = -1
         job.ledger.lease(chunk, worker.number, job.clock(), begun=request > 0)
         job.engine.send(worker.number, _chunk_message(chunk, request))
         self._watch_time(worker)
@@ -210,6 +226,8 @@ class TicketDesk:
             raise ProtocolError(f"an answer after {frame.number} seconds")
         if frame.serial + tickets > len(self._job.ledger.track(queue)):
             raise ProtocolError(f"an answer to {tickets} tickets from _TID_{frame.serial} on; not so many were made")
+        if worker.leaving and frame.flags & AT_RETURN and value is None and not self._job.exchange.stopping:
+            return  # a server that was asked to end has returned: what it held is for its successor
         item_errors: Payload = ()
         if frame.flags & WITH_ERRORS:
             if tickets > 1 or len(frame.payload) < 2:  # a value and the errors

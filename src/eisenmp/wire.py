@@ -25,7 +25,9 @@ from typing import Final, NamedTuple
 from eisenmp.errors import ProtocolError
 
 __all__ = [
+    "ALONE",
     "ANY_QUEUE",
+    "AT_RETURN",
     "FOREVER",
     "HAS_VALUE",
     "HEAD_BYTES",
@@ -69,9 +71,14 @@ class Kind:
     TOOL: Final = 10  # body: an object put into mp_tools_q
     QUEUE: Final = 11  # body: pickled row of the queue table, for a queue made after the start
     AHEAD: Final = 12  # serial = request: take what was handed out ahead, it has arrived before this
-    RING: Final = 13  # a descriptor comes along with it: shared memory for large pieces, see ring.py
-    FREE: Final = 14  # body: offsets of slots in the worker's half that are no longer needed
-    LAST_TO_WORKER: Final = 14
+    LISTENING: Final = (
+        13  # serial = request, rows = 1: it is shared; a listening socket comes along with it; or with the
+    )
+    # flag ALONE none does, body: pickled (errno, text), why not
+    LEAVING: Final = 14  # the process is about to be asked to end
+    RING: Final = 15  # a descriptor comes along with it: shared memory for large pieces, see ring.py
+    FREE: Final = 16  # body: offsets of slots in the worker's half that are no longer needed
+    LAST_TO_WORKER: Final = 16
 
     UP: Final = 64  # modules are loaded, the first call comes next; number = seconds since the process began
     START_ERROR: Final = 65  # body: pickled (what is wrong and where, traceback)
@@ -92,16 +99,19 @@ class Kind:
     CLOSING: Final = 78  # queue; body: what was put under the closing header
     TAKEN: Final = 79  # queue, serial, tickets handed out ahead that the worker gets to now
     OPENED: Final = 80  # queue, serial: the items of a PART are made; body: utf-8, how a lone one looks
-    RING_READY: Final = 81  # the worker has mapped what came with RING
-    FREED: Final = 82  # body: offsets of slots in the manager's half that are no longer needed
+    LISTEN: Final = 81  # serial = request; body: pickled (family, host, port, backlog, shared), see listeners.py
+    RING_READY: Final = 82  # the worker has mapped what came with RING
+    FREED: Final = 83  # body: offsets of slots in the manager's half that are no longer needed
     FIRST_TO_MANAGER: Final = 64
-    LAST_TO_MANAGER: Final = 82
+    LAST_TO_MANAGER: Final = 83
 
 
 HAS_VALUE: Final = 1  # the body is a result
 LISTED: Final = 2  # CHUNK, ANSWER: the body is a list, `rows` entries a ticket (0: one)
 PICKLED: Final = 4  # the same, and each entry is a pickle: objects that cannot share one without harm to each other
 WITH_ERRORS: Final = 8  # ANSWER to one ticket: `rows` items have failed; last buffer: pickled list of (place, error)
+ALONE: Final = 32  # the descriptor that should go with the message does not
+AT_RETURN: Final = 64  # ANSWER: the entry function has returned for good
 PART: Final = 16  # CHUNK: of the ticket's items, only some are meant; the last buffer says which: first u64, items u64
 OF_WARNING: Final = 32  # LOG: it tells of a warning, see worker/warned.py
 PLACED: Final = 0x80  # of the wire alone: frames do not show it

@@ -110,6 +110,11 @@ ENDS: dict[str, Callable[[int, str], bytes]] = {
         + message(Kind.ANSWER, b'garbage', serial=n, number=0.1, flags=HAS_VALUE | PICKLED)
     ),
     'memory that is not shared': lambda n, mark: placed(Kind.ANSWER, (0, 100), serial=n, number=0.1),
+    'a listening socket of no address': lambda n, mark: message(Kind.LISTEN, pickle.dumps(5), serial=1),
+    'a listening socket of another kind': lambda n, mark: message(
+        Kind.LISTEN, pickle.dumps((1, '/tmp/x', 0, 5, False)), serial=1
+    ),
+    'a listening socket that runs code': lambda n, mark: message(Kind.LISTEN, pickle.dumps(RunsCode(mark)), serial=1),
     'ready for what was not offered': lambda n, mark: message(Kind.RING_READY),
     'free, and nothing is': lambda n, mark: message(Kind.FREED, bytes(8)),
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import faults
+from benchmarks import faults, servers
 from benchmarks.contenders import Plan
 from benchmarks.machine import guarded
 from benchmarks.ordeal import BAD_STARTS
@@ -116,3 +116,30 @@ class Test_faults:
         worst = {figure.name: verdict(figure) for figure in contests['busy-noticed'].figures}
         assert (worst['eisenmp, fork'], worst['eisenmp, fork, the worst']) == ('must', 'below aim')
         assert {figure.median for figure in contests['storm'].figures} == {2.0}
+
+
+class Test_servers:
+    """What wrk tells is read right; whoever lacks it is told."""
+
+    CLEAN = 'Running 1s test\n  100 requests in 1.00s, 8.78MB read\nRequests/sec:   9330.93\n'
+    BAD = CLEAN + '  Socket errors: connect 1, read 20, write 3, timeout 4\n  Non-2xx or 3xx responses: 5\n'
+
+    def test_rates_and_failures(self) -> None:
+        assert servers.requests_a_second(self.CLEAN) == 9330.93
+        assert servers.failures(self.CLEAN) == 0
+        assert servers.failures(self.BAD) == 33
+        with pytest.raises(RuntimeError, match='33 requests failed'):
+            servers.requests_a_second(self.BAD)
+
+    def test_how_long_the_rate_was_down(self) -> None:
+        counts = servers.answers_by_time(
+            '\n'.join(f'bin {at} {50 if 100 <= at < 104 else 100}' for at in range(80, 130))
+        )
+        assert servers._down(counts, 10.0) == pytest.approx(0.4)
+        assert servers._down({at: 100 if at < 100 else 50 for at in range(80, 130)}, 10.0) == float('inf')
+
+    def test_without_wrk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv('PATH', '')
+        (contest,) = servers.run(Plan(1))
+        assert not contest.short
+        assert any('apt-get install wrk' in note for note in contest.notes)

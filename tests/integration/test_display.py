@@ -20,7 +20,7 @@ import pyte
 import pytest
 
 import eisenmp
-from eisenmp.listen import Snapshot
+from eisenmp.events import Snapshot
 from tests.support import ALARM, Lab, run_script, script_env, wait_until, write
 
 WORKER = """

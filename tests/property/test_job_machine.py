@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.engines.base import Event, Exit, ProcessHandle
+from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
@@ -264,7 +265,7 @@ class Wires(FakeEngine):
         self.send(worker, setup)
         return FakeHandle(name, worker)
 
-    def send(self, worker: int, pieces: list[Buffer]) -> None:
+    def send(self, worker: int, pieces: list[Buffer], file: HasDescriptor | None = None) -> None:
         for frame in frames_of(pieces):
             if frame.kind == Kind.CHUNK:
                 self.on_chunk(frame)

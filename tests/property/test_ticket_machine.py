@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.engines.base import Event, Exit, Ready
+from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.intake import Intake
@@ -79,7 +80,7 @@ class FakeEngine:
         self.workers[worker] = FakeWorker(worker)
         return FakeHandle()
 
-    def send(self, worker: int, pieces: list[Buffer]) -> None:
+    def send(self, worker: int, pieces: list[Buffer], file: HasDescriptor | None = None) -> None:
         decoder = Decoder(1, Kind.LAST_TO_WORKER)
         data = b"".join(bytes(piece) for piece in pieces)
         decoder.room()[: len(data)] = data

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.engines.base import Event
+from eisenmp.engines.enclosures import Enclosures
 from eisenmp.engines.sharing import Sharing
 from eisenmp.errors import ProtocolError, ResultsError
 from eisenmp.payload import dumps, dumps_error
@@ -191,7 +192,7 @@ def test_any_places_give_no_more_than_the_memory_has(
 @given(st.lists(st.tuples(st.sampled_from([Kind.RING_READY, Kind.FREED]), st.lists(offsets, max_size=3)), max_size=5))
 @settings(max_examples=300, deadline=None)
 def test_any_talk_about_the_memory(said: list[tuple[int, list[int]]]) -> None:
-    sharing = Sharing(Decoder(*SIDES['manager'], ROOM))
+    sharing = Sharing(Decoder(*SIDES['manager'], ROOM), Enclosures())
     try:
         sharing.outgoing(encode(Kind.CHUNK, (bytes(1 << 17),)))
         for kind, freed in said:

@@ -30,7 +30,7 @@ from typing import Final
 import psutil
 
 import eisenmp
-from eisenmp.listen import WorkerView
+from eisenmp.events import WorkerView
 from tests.soak.worker import value
 
 METHODS: Final = ('spawn', 'forkserver', 'fork')

@@ -8,6 +8,7 @@ from selectors import SelectorKey
 from typing import Any
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
+from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.exchange import Exchange
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, Ledger
@@ -90,6 +91,7 @@ class FakeEngine:
         self.timeouts: list[float | None] = []
         self.refuse: OSError | None = None  # start() raises it
         self.closed = False
+        self.files: list[HasDescriptor] = []  # that went along with a message
         self.woken = 0
         self._decoders: dict[int, Decoder] = {}
 
@@ -105,7 +107,9 @@ class FakeEngine:
         self.send(worker, setup)
         return FakeHandle(name, worker)
 
-    def send(self, worker: int, pieces: list[Buffer]) -> None:
+    def send(self, worker: int, pieces: list[Buffer], file: HasDescriptor | None = None) -> None:
+        if file is not None:
+            self.files.append(file)
         if worker in self._decoders:
             self.sent[worker] += frames_of(pieces, self._decoders[worker])
 

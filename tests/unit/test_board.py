@@ -10,7 +10,7 @@ import pytest
 from eisenmp.display.board import Board, Boards, Crowd, fit
 from eisenmp.display.usage import Used, used_by
 from eisenmp.display.words import age, amount, cells, clock, counted, one_line, pace, size
-from eisenmp.listen import FailureView, FeederView, QueueView, Snapshot, WorkerView
+from eisenmp.events import FailureView, FeederView, QueueView, Snapshot, WorkerView
 
 
 def worker(slot: int = 0, **more: Any) -> WorkerView:

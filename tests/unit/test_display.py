@@ -12,9 +12,9 @@ import pytest
 from eisenmp.display import Display
 from eisenmp.display.progress import Progress, Rate, counts
 from eisenmp.display.report import print_results
+from eisenmp.events import FailureView, FeederView, Snapshot, WorkerView
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import Ledger
-from eisenmp.listen import FailureView, FeederView, Snapshot, WorkerView
 from eisenmp.payload import dumps, dumps_error
 from eisenmp.queues import QueueTable
 from eisenmp.results import Record, Results

@@ -515,3 +515,19 @@ def test_the_end_is_told_when_the_last_chunk_ahead_comes_back_after_the_stop() -
     exchange.put_back([chunk])
     assert told == [None]
     assert exchange.ledger.track(0).states[0] == State.UNREAD
+
+
+def test_what_a_process_held_goes_to_the_next_one_of_its_slot() -> None:
+    exchange, (queue,) = make_exchange((None, 'ports', 0))
+    chunks = [add_chunk(exchange, queue) for _ in range(4)]
+    held = [exchange.next_chunk(queue, 1) for _ in range(2)]
+    for worker, chunk in enumerate(held):
+        assert chunk is not None
+        exchange.ledger.lease(chunk, worker, 0.0, begun=True)
+    for worker in (0, 1):
+        exchange.put_back(exchange.ledger.died(worker, worker, 'signal SIGKILL')[0])
+    readers = {slot: Reader(worker=10 + slot) for slot in (1, 0, 2)}
+    for slot, reader in readers.items():
+        reader.getter.slot = slot
+        exchange.get(queue, reader.getter)
+    assert [readers[slot].got for slot in range(3)] == [[chunks[0]], [chunks[1]], [chunks[2]]]

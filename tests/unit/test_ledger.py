@@ -402,3 +402,23 @@ def test_a_batch_handed_out_ahead_comes_back_whole() -> None:
     assert ledger.tracks[Q].ahead == 4
     assert ledger.died(1, 0, 'x') == ([batch], [])
     assert (batch.attempts, ledger.tracks[Q].ahead) == (0, 0)
+
+
+def test_a_process_that_was_to_end_is_no_fault_of_its_tickets() -> None:
+    ledger, (begun, ahead) = ledger_with(2, crash_retries=0)
+    for _ in range(3):
+        lease(ledger, begun)
+        lease(ledger, ahead, begun=False)
+        assert ledger.died(1, 4, 'signal SIGTERM', blame=False) == ([begun, ahead], [])
+    assert begun.exits == []
+    assert (begun.home, ahead.home) == (4, -1)
+    check(ledger.tracks[Q], ledger)
+
+
+def test_where_deaths_are_forgiven_a_ticket_is_handed_out_for_ever() -> None:
+    ledger, (chunk,) = ledger_with(crash_retries=0)
+    ledger.forgives = True
+    for _ in range(10):
+        lease(ledger, chunk)
+        assert ledger.died(1, 0, 'signal SIGKILL') == ([chunk], [])
+    assert chunk.attempts == 10

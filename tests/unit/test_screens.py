@@ -23,7 +23,7 @@ from eisenmp.display.redirect import Above, Redirection, is_terminal
 from eisenmp.display.screens import CallbackScreen, LinePainter, PlainScreen, TerminalScreen, choose
 from eisenmp.display.usage import Used
 from eisenmp.errors import SettingsError
-from eisenmp.listen import FailureView, FeederView, QueueView, Snapshot, WorkerView
+from eisenmp.events import FailureView, FeederView, QueueView, Snapshot, WorkerView
 from tests.support import wait_until
 from tests.unit.fakes import Clock
 

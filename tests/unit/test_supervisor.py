@@ -186,3 +186,39 @@ def test_a_worker_that_leaves_by_agreement_is_replaced_at_once_and_nothing_count
 def test_a_job_without_slots_is_over() -> None:
     assert Supervisor(0).over()
     assert Supervisor(0).gone()
+
+
+def test_a_budget_makes_deaths_wait_and_then_ends_the_job() -> None:
+    """Whatever is to blame: with a budget, tickets bear none."""
+    supervisor = Supervisor(2, backoff=0.05, longest=0.15)
+    supervisor.budget = 4
+    waits = []
+    for death in range(4):
+        up(supervisor, 100.0 + death)
+        decision = down(supervisor, 105.0 + death, blamed=True)
+        assert isinstance(decision, Restart)
+        waits.append(round(decision.at - 105.0 - death, 3))
+    assert waits == [0.0, 0.05, 0.1, 0.15]
+    up(supervisor, 110.0)
+    decision = down(supervisor, 120.0, blamed=True)
+    assert isinstance(decision, EndJob)
+    assert 'slot 0 died 5 times within 60 s' in decision.reason
+    assert 'RESTARTS=4' in decision.reason
+    assert BAD in decision.reason
+    up(supervisor, 120.0, 1)
+    assert down(supervisor, 130.0, 1) == Restart(1, 130.0), 'each slot has its own'
+
+
+def test_a_budget_forgets_what_is_longer_ago_than_a_minute() -> None:
+    supervisor = Supervisor(1)
+    supervisor.budget = 1
+    for hour in range(10):
+        up(supervisor, hour * 61.0)
+        assert down(supervisor, hour * 61.0 + 30.0) == Restart(0, hour * 61.0 + 30.0)
+
+
+def test_no_restart_at_all() -> None:
+    supervisor = Supervisor(1)
+    supervisor.budget = 0
+    up(supervisor, 0.0)
+    assert isinstance(down(supervisor, 50.0), EndJob)

@@ -10,7 +10,7 @@ from eisenmp.display.progress import Progress, counts, trouble_words
 from eisenmp.display.redirect import Redirection, is_terminal
 from eisenmp.display.screens import PlainScreen
 from eisenmp.display.stream import write
-from eisenmp.listen import Snapshot
+from eisenmp.events import Snapshot
 
 __all__ = ["TqdmScreen"]
 

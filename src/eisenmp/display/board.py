@@ -12,7 +12,7 @@ from typing import Final
 from eisenmp.constants import DEFAULT_SUFFIX
 from eisenmp.display.progress import Rate, counts, failure_words
 from eisenmp.display.usage import Used, used_by
-from eisenmp.listen import QueueView, Snapshot, WorkerView
+from eisenmp.events import QueueView, Snapshot, WorkerView
 
 __all__ = ["Board", "Boards", "Crowd", "QueueRow", "StreamRow", "WorkerRow", "fit"]
 

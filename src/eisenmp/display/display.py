@@ -20,7 +20,7 @@ from eisenmp.display.screens import Screen, choose, installed
 from eisenmp.display.stream import write
 from eisenmp.display.warned import WorkerWarnings
 from eisenmp.errors import SettingsError
-from eisenmp.listen import Snapshot
+from eisenmp.events import Snapshot
 
 __all__ = ["Display"]
 
@@ -33,7 +33,7 @@ _PATIENCE: Final = 2.0  # seconds that the last drawing may take before nobody w
 
 
 class Display:
-    """See :class:`eisenmp.listen.Listener`.
+    """See :class:`eisenmp.events.Listener`.
 
     Args:
         progress: ``INFO_ENABLE``.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from eisenmp.display.progress import Progress
 from eisenmp.display.screens import Painter, installed
-from eisenmp.listen import Snapshot
+from eisenmp.events import Snapshot
 
 __all__ = ["NotebookScreen"]
 

@@ -21,7 +21,7 @@ from eisenmp.display.area import Line
 from eisenmp.display.board import Board, Boards, Crowd, QueueRow, StreamRow, WorkerRow, fit
 from eisenmp.display.progress import percent
 from eisenmp.display.words import age, amount, clock, counted, pace, size
-from eisenmp.listen import Snapshot
+from eisenmp.events import Snapshot
 
 __all__ = ["RichPainter"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from eisenmp.constants import DEFAULT_SUFFIX
 from eisenmp.display.words import age, amount, clock, counted, one_line, pace
-from eisenmp.listen import FailureView, Snapshot
+from eisenmp.events import FailureView, Snapshot
 
 __all__ = ["Progress", "Rate", "counts", "failure_words", "percent", "trouble_words"]
 

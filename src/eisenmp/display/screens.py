@@ -14,7 +14,7 @@ from eisenmp.display.progress import Progress
 from eisenmp.display.redirect import Redirection, is_terminal
 from eisenmp.display.stream import write
 from eisenmp.display.words import cells
-from eisenmp.listen import Snapshot
+from eisenmp.events import Snapshot
 
 __all__ = ["CallbackScreen", "LinePainter", "Painter", "PlainScreen", "Screen", "TerminalScreen", "choose", "installed"]
 

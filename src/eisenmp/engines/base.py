@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from selectors import SelectorKey
 from typing import NamedTuple, Protocol
 
+from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer, Frame
 
@@ -74,8 +75,10 @@ class Engine(Protocol):
         """
         ...
 
-    def send(self, worker: int, pieces: list[Buffer]) -> None:
+    def send(self, worker: int, pieces: list[Buffer], file: HasDescriptor | None = None) -> None:
         """Note one message for a worker; :meth:`flush` sends it. A worker that is gone swallows it.
+
+        `file`: its descriptor goes along; where it cannot, the message arrives with the flag ALONE.
 
         One thread at a time; the order is kept.
         """

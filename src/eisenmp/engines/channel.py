@@ -15,6 +15,7 @@ from collections import deque
 from itertools import islice
 from typing import Final
 
+from eisenmp.engines.enclosures import Enclosures, HasDescriptor
 from eisenmp.engines.sharing import Sharing
 from eisenmp.errors import ProtocolError
 from eisenmp.wire import Buffer, Decoder, Frame, Kind
@@ -38,14 +39,18 @@ class ManagerChannel:
         self.sock = sock
         self.open = True
         self._decoder = Decoder(Kind.FIRST_TO_MANAGER, Kind.LAST_TO_MANAGER)
-        self._kept: deque[list[Buffer]] = deque()  # messages noted by any thread, in order
+        self._kept: deque[tuple[list[Buffer], HasDescriptor | None]] = deque()  # noted by any thread, in order
         self._out: deque[Buffer] = deque()  # on its way; touched under the lock only
         self._lock = threading.Lock()  # one flush at a time
-        self._sharing = Sharing(self._decoder) if shares and hasattr(socket, "send_fds") else None
+        self._enclosures = Enclosures()
+        self._sharing = Sharing(self._decoder, self._enclosures) if shares and hasattr(socket, "send_fds") else None
 
-    def keep(self, pieces: list[Buffer]) -> None:
-        """Note a message; :meth:`flush` sends it. Callers see to it that only one of them notes at a time."""
-        self._kept.append(pieces)
+    def keep(self, pieces: list[Buffer], file: HasDescriptor | None = None) -> None:
+        """Note a message; :meth:`flush` sends it. Callers see to it that only one of them notes at a time.
+
+        `file`: its descriptor goes along, where the system can do that.
+        """
+        self._kept.append((pieces, file))
 
     def flush(self) -> bool:
         """Send as much of what was noted as goes now. True when nothing is left."""
@@ -62,8 +67,10 @@ class ManagerChannel:
         with self._lock:
             large = False
             while self._kept and not large:
-                message = self._kept.popleft()
-                if self._sharing is not None and self.open:
+                message, file = self._kept.popleft()
+                if file is not None and self.open:
+                    self._enclosures.add(message, file)
+                elif self._sharing is not None and self.open:
                     large = len(message) > 1
                     message = self._sharing.outgoing(message)
                 self._out.extend(message)
@@ -93,7 +100,7 @@ class ManagerChannel:
         return True
 
     def _send(self, out: deque[Buffer]) -> int:
-        if self._sharing is not None and (sent := self._sharing.send(self.sock, out, _IOV)) is not None:
+        if (sent := self._enclosures.send(self.sock, out, _IOV)) is not None:
             return sent
         if len(out) == 1 or not hasattr(self.sock, "sendmsg"):  # Windows has no sendmsg
             return self.sock.send(out[0])
@@ -142,6 +149,7 @@ class ManagerChannel:
             self.open = False
             self._out.clear()
             self._kept.clear()
+            self._enclosures.clear()
             self.sock.close()
             if self._sharing is not None:
                 self._sharing.close()

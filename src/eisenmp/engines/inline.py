@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
 from eisenmp.engines.channel import ManagerChannel
+from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.engines.waker import Waker, others
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
@@ -88,6 +89,10 @@ class InlineEngine:
             try:
                 run_in_thread(theirs)
             finally:
+                try:
+                    theirs.shutdown(socket.SHUT_RDWR)  # a thread of the worker's that still waits there lets go of it
+                except OSError:
+                    pass  # the manager was first
                 theirs.close()
 
         # a daemon, as a process is to its manager: the manager's own end decides what becomes of it
@@ -102,10 +107,10 @@ class InlineEngine:
         self.flush()
         return handle
 
-    def send(self, worker: int, pieces: list[Buffer]) -> None:
+    def send(self, worker: int, pieces: list[Buffer], file: HasDescriptor | None = None) -> None:
         channel = self._channels.get(worker)
         if channel is not None:
-            channel.keep(pieces)
+            channel.keep(pieces, file)
             self._noted.append(worker)
 
     def flush(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready, exit_text
 from eisenmp.engines.channel import ManagerChannel
+from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.engines.processes import WorkerProcess, fork, manager_only, socket_pair, spawn
 from eisenmp.engines.waker import Waker, others
 from eisenmp.errors import ProtocolError
@@ -108,10 +109,10 @@ class LocalEngine:
             self._forkserver = ForkServer(self._selector, self._noted, self._kit)
         return self._forkserver
 
-    def send(self, worker: int, pieces: list[Buffer]) -> None:
+    def send(self, worker: int, pieces: list[Buffer], file: HasDescriptor | None = None) -> None:
         entry = self._workers.get(worker)
         if entry is not None:
-            entry.channel.keep(pieces)
+            entry.channel.keep(pieces, file)
             self._noted.append(entry)
 
     def flush(self) -> None:

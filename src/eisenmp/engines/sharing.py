@@ -7,12 +7,9 @@ everything goes through the socket.
 
 from __future__ import annotations
 
-import socket
-from array import array
-from collections import deque
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from eisenmp.engines.enclosures import Enclosures
 from eisenmp.errors import ProtocolError
 from eisenmp.wire import LARGE, Buffer, Decoder, Frame, Kind, encode, place
 
@@ -27,16 +24,17 @@ class Sharing:
 
     Args:
         decoder: of what comes from the worker; learns here how to find what lies in the memory.
+        enclosures: send the memory's descriptor.
 
-    :meth:`outgoing`, :meth:`send` and :meth:`close` are called under the channel's lock, :meth:`heard` by its reader.
+    :meth:`outgoing` and :meth:`close` are called under the channel's lock, :meth:`heard` by its reader.
     """
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, enclosures: Enclosures) -> None:
         self._decoder = decoder
+        self._enclosures = enclosures
         self._memory: Memory | None = None
         self._writer: Writer | None = None  # set once the worker is ready
         self._reader: Copier | None = None
-        self._offer: Buffer | None = None  # the message that the descriptor goes with, until it is sent
         self._refused = False
 
     def outgoing(self, message: list[Buffer]) -> list[Buffer]:
@@ -69,25 +67,8 @@ class Sharing:
         self._reader = Copier(self._memory, self._memory.half)
         self._decoder.open = self._reader.open  # what lies there may be decoded together with the READY before it
         offer = encode(Kind.RING)
-        self._offer = offer[0]
+        self._enclosures.add(offer, self._memory)
         return offer
-
-    def send(self, sock: socket.socket, out: deque[Buffer], most: int) -> int | None:
-        """Send the offer with its descriptor, or what comes before it. None: there is no offer on its way."""
-        offer = self._offer
-        if offer is None:
-            return None
-        if out[0] is not offer:
-            return sock.sendmsg(list(islice(takewhile(lambda piece: piece is not offer, out), most)))
-        assert self._memory is not None
-        try:
-            count = sock.sendmsg([offer], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [self._memory.fd]))])
-        except (BlockingIOError, InterruptedError):
-            raise
-        except OSError:  # too many descriptors are under way in this system: without it the message says nothing
-            count = sock.send(offer)
-        self._offer = None
-        return count
 
     def heard(self, frame: Frame) -> None:
         """The worker speaks about the memory.
@@ -106,7 +87,6 @@ class Sharing:
 
     def close(self) -> None:
         """The channel ends."""
-        self._offer = None
         self._refused = True
         if self._memory is not None:
             self._memory.close()

@@ -14,10 +14,11 @@ import socket
 import sys
 import threading
 from array import array
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from eisenmp.wire import LARGE, Buffer, Decoder, Frame, Kind, encode, place
+from eisenmp.wire import ALONE, LARGE, Buffer, Decoder, Frame, Kind, encode, place
 
 if TYPE_CHECKING:
     from eisenmp.ring import Lender, Writer
@@ -52,6 +53,7 @@ class WorkerChannel:
         self._reading = False
         self._decoder = Decoder(1, Kind.LAST_TO_WORKER)
         self._shared: tuple[Lender, Writer] | None = None
+        self._descriptors: deque[int] = deque()  # that have come, and their messages are not decoded yet
         self._takes_descriptors = hasattr(sock, "recvmsg_into") and hasattr(socket, "SCM_RIGHTS")
 
     def send(self, *messages: list[Buffer]) -> None:
@@ -119,7 +121,15 @@ class WorkerChannel:
             count = 0
         if not count:
             self._lost()
-        return [frame for frame in self._decoder.advance(count) if frame.kind < Kind.RING or self._is_theirs(frame)]
+        frames: list[Frame] = []
+        for frame in self._decoder.advance(count):
+            if frame.kind < Kind.LISTENING:
+                frames.append(frame)
+            elif frame.kind < Kind.RING:
+                frames.append(self._with_descriptor(frame))
+            else:
+                self._deal_with(frame)
+        return frames
 
     def _read(self, room: memoryview) -> int:
         if not self._takes_descriptors:
@@ -127,8 +137,16 @@ class WorkerChannel:
         count, beside, _, _ = self._sock.recvmsg_into([room], _DESCRIPTORS, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
         for level, kind, data in beside:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(data) >= array("i").itemsize:
-                self._share(array("i", data)[0])
+                self._descriptors.append(array("i", data)[0])
         return count
+
+    def _with_descriptor(self, frame: Frame) -> Frame:
+        """LISTENING brings its descriptor in the field `skip`."""
+        if frame.kind != Kind.LISTENING or frame.flags & ALONE:
+            return frame
+        if not self._descriptors:  # this process may open no more files, so the system has dropped it
+            return frame._replace(flags=frame.flags | ALONE)
+        return frame._replace(skip=self._descriptors.popleft())
 
     def _share(self, fd: int) -> None:
         """The manager offers memory. If it cannot be had, say nothing: then the socket carries everything."""
@@ -145,13 +163,14 @@ class WorkerChannel:
             self._send([memoryview(piece) for piece in encode(Kind.RING_READY)])
             self._shared = lender, Writer(memory, memory.half)
 
-    def _is_theirs(self, frame: Frame) -> bool:
-        """Whether the message is for others than the channel itself; else it is dealt with."""
-        if frame.kind == Kind.FREE and self._shared is not None:
+    def _deal_with(self, frame: Frame) -> None:
+        """The message is for the channel itself."""
+        if frame.kind == Kind.RING and self._descriptors and not frame.flags & ALONE:
+            self._share(self._descriptors.popleft())
+        elif frame.kind == Kind.FREE and self._shared is not None:
             from eisenmp.ring import unpacked
 
             self._shared[1].free(unpacked(frame.body))
-        return False
 
     def _lost(self) -> None:
         if self._shared_process:

@@ -5,6 +5,7 @@ All of it changes under the channel's condition. Chunks that lie here are the st
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from typing import Any
 
 from eisenmp.parcel import open_place
 from eisenmp.payload import Payload, dumps, loads
-from eisenmp.wire import ANY_QUEUE, FOREVER, PICKLED, Buffer, Frame, Kind, encode
+from eisenmp.wire import ALONE, ANY_QUEUE, AT_RETURN, FOREVER, PICKLED, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import answer_message
 from eisenmp.worker.channel import WorkerChannel
 from eisenmp.worker.stock import Stock
@@ -25,7 +26,7 @@ __all__ = ["Inbox", "Lease", "put_message"]
 class Lease:
     """A ticket that a thread of this worker holds. ``value``: its result so far; the first one counts."""
 
-    __slots__ = ("_serial", "batch", "begun", "queue", "value", "where")
+    __slots__ = ("_serial", "at_return", "batch", "begun", "queue", "value", "where")
 
     def __init__(self, queue: int, serial: int, batch: object = None) -> None:
         self.queue = queue
@@ -33,6 +34,7 @@ class Lease:
         self.where: Callable[[], int] | None = None  # tells which ticket of a batch is at work
         self.batch = batch  # that it came in; None: it came alone
         self.value: Payload = ()
+        self.at_return = False  # it was held until the entry function returned for good
         self.begun = time.perf_counter()
 
     @property
@@ -79,19 +81,21 @@ class Answers:
 
 
 def _follows(one: Lease, other: Lease) -> bool:
-    return one.batch is not None and one.batch is other.batch and one.serial + 1 == other.serial
+    alike = one.batch is not None and one.batch is other.batch and one.at_return == other.at_return
+    return alike and one.serial + 1 == other.serial
 
 
 def _answer(row: list[tuple[Lease, float]]) -> list[list[Buffer]]:
     if not row:
         return []
     lease, seconds = row[0]
+    flags = AT_RETURN if lease.at_return else 0
     if len(row) == 1:
-        return [answer_message(lease.queue, lease.serial, seconds, lease.value)]
+        return [answer_message(lease.queue, lease.serial, seconds, lease.value, flags)]
     pieces = [bytes(one.value[0]) if one.value else None for one, _ in row]
     value = dumps(pieces) if any(pieces) else ()
     seconds = sum([each for _, each in row])
-    return [answer_message(lease.queue, lease.serial, seconds, value, PICKLED, tickets=len(row))]
+    return [answer_message(lease.queue, lease.serial, seconds, value, PICKLED | flags, tickets=len(row))]
 
 
 class Inbox:
@@ -105,6 +109,7 @@ class Inbox:
         self.channel: WorkerChannel  # see connect
         self.tools: deque[Frame] = deque()
         self.tools_seen = 0
+        self.leaving = threading.Event()  # this process is about to be asked to end
         self.on_queue: Any = None  # called with the row of a queue made after the start
         self.worked_until: float | None = None  # since then the thread that works packs and sends results
         self._sending = 0.0  # seconds spent on that and not told yet
@@ -132,6 +137,8 @@ class Inbox:
             self.tools_seen += 1
         elif kind == Kind.QUEUE:
             self.on_queue(loads(frame.payload))
+        elif kind == Kind.LEAVING:
+            self.leaving.set()
         else:
             request = int(frame.number) if kind == Kind.CHUNK else frame.serial
             if request in self._given_up:
@@ -245,6 +252,8 @@ class Inbox:
         """A reply that nobody waits for any more: what it brings is for the next one who asks, here or elsewhere."""
         if frame.kind == Kind.CHUNK:
             self.stock.keep(frame)  # as if handed out ahead: it is given back soon
+        elif frame.kind == Kind.LISTENING and not frame.flags & ALONE:
+            os.close(frame.skip)
         elif frame.kind == Kind.MESSAGE:
             self.channel.send(encode(Kind.PUT, frame.payload, queue=frame.queue, number=FOREVER))
 

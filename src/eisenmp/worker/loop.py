@@ -39,6 +39,7 @@ def call_until_done(inbox: Inbox, toolbox: Toolbox, entry: Callable[[Toolbox], A
         loose = 0
         leases = inbox.let_go_all()
         for lease in leases:
+            lease.at_return = not again
             inbox.answers.note(lease)
         if not again or any(lease.batch is None for lease in leases):
             inbox.channel.send()

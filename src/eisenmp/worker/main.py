@@ -12,7 +12,8 @@ SETUP is a pickled dict of plain data and comes in parts, SHARE messages between
 
     for all alike:    manager (its pid), sys_path, argv, modules [(path, ref)], call ('toolbox', …), settings,
                       log_levels, attributes [(name, place)], among them the function of a short form (functions.py)
-    the last part:    slot, name, queues (rows of the queue table), tools (how many such messages follow)
+    the last part:    slot, name, cores (None: any), queues (rows of the queue table), tools (how many such messages
+                      follow)
 
 A fork of the template (worker/template.py) finds all but the last part done, the modules' imports included.
 """
@@ -33,6 +34,7 @@ from eisenmp.errors import ProtocolError
 from eisenmp.functions import Function, begin
 from eisenmp.traces import remote_text
 from eisenmp.wire import HEAD_BYTES, Kind, encode, read_head
+from eisenmp.worker import ports
 from eisenmp.worker.channel import Disconnected, WorkerChannel
 from eisenmp.worker.inbox import Inbox
 from eisenmp.worker.kit import Kit, StartError
@@ -128,12 +130,15 @@ def run_in_thread(sock: socket.socket) -> None:
 def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shared_process: bool = False) -> None:
     began = time.perf_counter()
     setup = kit.setup
+    if setup.get("cores") and not shared_process:
+        _keep_to(setup["cores"])
     toolbox = Toolbox()
     plain = setup["call"] != "toolbox"
     inbox = Inbox(toolbox, plain=plain)
     inbox.on_queue = toolbox.add_queue
     channel = WorkerChannel(sock, inbox.on_frame, shared_process=shared_process)
     inbox.connect(channel)
+    ports.enter(inbox, shared_process=shared_process)
     if not shared_process:
         channel.watch_manager()
         if outlets is None:
@@ -161,6 +166,7 @@ def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shar
             _wait_for_threads()
             inbox.stock.give_all_back()
         inbox.close()
+        ports.leave(inbox)
         if outlets is not None:
             outlets.finish()
 
@@ -286,6 +292,14 @@ def _work_in_the_background() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         except OSError:
             pass  # a container that forbids it
+
+
+def _keep_to(cores: list[int]) -> None:
+    """``CPU_AFFINITY``: this process, and all threads that it will start, run on these cores only."""
+    try:
+        os.sched_setaffinity(0, cores)
+    except (AttributeError, OSError) as error:  # they were there when the job started
+        print(f"CPU_AFFINITY: cores {cores} cannot be had here: {error}", file=sys.stderr)
 
 
 def _wait_for_threads() -> None:

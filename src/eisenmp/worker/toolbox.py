@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from eisenmp import constants
 from eisenmp.payload import dumps
 from eisenmp.wire import FOREVER, Kind, encode
+from eisenmp.worker import ports
+from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.inbox import Inbox
 from eisenmp.worker.proxies import OutputProxy, PrintProxy, QueueProxy, ToolsProxy
 
@@ -42,6 +46,7 @@ class Toolbox:
         self._inbox: Inbox
         self._numbers: dict[str, int] = {}
         self._by_number: dict[int, QueueProxy] = {}
+        self._watches_leaving = False
 
     def __repr__(self) -> str:
         return f"<toolbox of {self.__dict__.get('WORKER_NAME', 'no worker')}>"
@@ -115,6 +120,30 @@ class Toolbox:
         self._inbox.channel.send(
             encode(Kind.FORWARD, dumps(obj), queue=queue._number, serial=lease.serial, number=float(lease.queue))
         )
+
+    @property
+    def leaving(self) -> threading.Event:
+        """Set when this process is about to be asked to end (``restart``, ``terminate``), before SIGTERM comes.
+
+        Meanwhile the connections that it has are to be finished; new ones go elsewhere where the port is shared.
+        Whoever keeps connections open answers with ``Connection: close`` from then on.
+        """
+        if not self._watches_leaving:  # a thread that most workers need not have
+            self._watches_leaving = True
+            threading.Thread(target=self._watch_leaving, name="eisenmp-leaving", daemon=True).start()
+        return self._inbox.leaving
+
+    def _watch_leaving(self) -> None:
+        try:
+            self._inbox.channel.wait_for(self._inbox.leaving.is_set)
+        except Disconnected:
+            pass  # a worker that is a thread has ended
+
+    def listen(
+        self, port: int, host: str = "127.0.0.1", *, backlog: int = ports.BACKLOG, shared: bool = False
+    ) -> socket.socket:
+        """This worker's listening socket; see :func:`eisenmp.listen`."""
+        return ports.listen_for(self._inbox, port, host, backlog, shared=shared)
 
     def stop_job(self, value: Any = None) -> None:
         """First hit: no further chunk starts anywhere, `value` is the job's answer, results so far are kept."""

@@ -1,0 +1,137 @@
+"""The desk for workers that are to end: a restart, or the end of the whole job in good order.
+
+1. new connections go to the other slots, where the port is shared and the system can do that (steering.py)
+2. the worker hears of it (``toolbox.leaving``); the connections that it has may end, for a second at most
+3. SIGTERM, which servers have handlers for. Who waits at a queue gets the end of its stream, and some time to leave by
+   itself; so does who has no handler, since SIGTERM would be no better than a kill
+4. a kill, ``GRACE`` seconds later
+
+Plain workers have no handlers: the end of the stream is all they need, at their next request.
+
+Runs under the job's lock, but for :meth:`LeaveDesk.want_all`.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Final
+
+from eisenmp.crew import Worker
+from eisenmp.job import Job
+from eisenmp.traffic import handles_signal, open_connections, waiting_in
+from eisenmp.wire import Kind, encode
+
+__all__ = ["LeaveDesk"]
+
+_DRAIN: Final = 1.0  # seconds that connections get to end before SIGTERM; servers have an idea of their own after it
+_LOOK: Final = 0.02  # seconds between two looks at them
+_UNSEEN: Final = 0.1  # seconds instead, where they cannot be looked at
+_FIRST: Final = 0.5  # of GRACE, but a second at most: that long SIGTERM is held back from who may leave without it
+
+
+class LeaveDesk:
+    """Sees workers out."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._all_wanted = False
+        self._all_begun = False
+
+    def want_all(self) -> None:
+        """The whole job is to end in good order. Takes no lock, so that a signal handler may call it."""
+        self._all_wanted = True
+        self._job.engine.wake()
+
+    def step(self) -> None:
+        """See all workers out, once, when that is wanted; called by each turn of the loop."""
+        if not self._all_wanted or self._all_begun:
+            return
+        self._all_begun = True
+        self._job.crew.start_no_more()
+        for worker in list(self._job.crew.workers.values()):
+            self.begin(worker, drain=False)
+        self._job.stop()  # last: who waits at a queue has been told of its end, and need not get SIGTERM at once
+
+    def begin(self, worker: Worker, *, drain: bool) -> None:
+        """The worker is to end. `drain`: others go on, and take its connections."""
+        if worker.leaving:
+            return
+        job = self._job
+        worker.leaving = True
+        job.engine.send(worker.number, encode(Kind.LEAVING))
+        if job.settings.WORKER_CALL != "toolbox":
+            self._end(worker)
+            self._kill_later(worker)
+        elif drain and worker.listens and job.listeners.steer_away(worker.slot):
+            self._drain(worker, job.clock() + _DRAIN, quiet=0)
+        else:
+            self._terminate(worker)
+
+    def _drain(self, worker: Worker, until: float, quiet: int) -> None:
+        """Look whether its connections have ended. Twice in a row: one may just have been on its way."""
+        job = self._job
+        if not self._lives(worker):
+            return
+        left = self._connections(worker)
+        quiet = quiet + 1 if left == 0 else 0
+        if quiet > 1 or job.clock() >= until:
+            self._terminate(worker)
+        elif left is None:
+            job.exchange.at(job.clock() + _UNSEEN, None, lambda: self._terminate(worker))
+        else:
+            job.exchange.at(job.clock() + _LOOK, None, lambda: self._drain(worker, until, quiet))
+
+    def _connections(self, worker: Worker) -> int | None:
+        """Those that it has accepted, and those that wait for it."""
+        groups = self._job.listeners.groups_of(worker.slot)
+        pid = self._job.crew.handles[worker.slot].known_pid
+        counts = [open_connections(pid or 0, {group.address[1] for group in groups})]
+        counts += [waiting_in(sock) for group in groups if (sock := group.of(worker.slot)) is not None]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def _terminate(self, worker: Worker) -> None:
+        job = self._job
+        if not self._lives(worker):
+            return
+        waited = self._end(worker)
+        if waited or self._would_die_of_it(worker):
+            patience = min(1.0, _FIRST * job.settings.GRACE)
+            job.exchange.at(job.clock() + patience, None, lambda: self._signal(worker))
+        else:
+            self._signal(worker)
+        self._kill_later(worker)
+
+    def _end(self, worker: Worker) -> bool:
+        """From now on each of its requests is answered with the end of the stream. True: one was waiting."""
+        job = self._job
+        worker.ending = True
+        waited = False
+        for queue in (None, *job.table):
+            line = job.exchange.any_getters if queue is None else queue.getters
+            for getter in [getter for getter in line if getter.worker == worker.number and getter.live]:
+                job.exchange.withdraw(queue, getter)
+                getter.deliver(queue or job.table[0], None)
+                waited = True
+        return waited
+
+    def _would_die_of_it(self, worker: Worker) -> bool:
+        """SIGTERM would end it in the middle of something: better let it come to its next request first."""
+        pid = self._job.crew.handles[worker.slot].known_pid
+        return pid is not None and handles_signal(pid, signal.SIGTERM) is False
+
+    def _signal(self, worker: Worker) -> None:
+        if self._lives(worker):
+            self._job.crew.handles[worker.slot].terminate()
+
+    def _kill_later(self, worker: Worker) -> None:
+        job = self._job
+        job.exchange.at(job.clock() + job.settings.GRACE, None, lambda: self._kill(worker))
+
+    def _kill(self, worker: Worker) -> None:
+        if self._lives(worker):
+            grace = self._job.settings.GRACE
+            self._job.news(f"{worker.name} has not ended within the GRACE of {grace:g} s: it is killed")
+            self._job.engine.kill(worker.number)
+
+    def _lives(self, worker: Worker) -> bool:
+        return self._job.crew.workers.get(worker.number) is worker
