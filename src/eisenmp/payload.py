@@ -174,7 +174,7 @@ def _dumps_by_value(obj: Any) -> Payload:
 
     from eisenmp import byvalue
 
-    for name in [n for n in sys.modules if n.startswith(FILE_MODULES)]:
+    for name in [n for n in list(sys.modules) if n.startswith(FILE_MODULES)]:  # others import meanwhile
         if name not in cloudpickle.list_registry_pickle_by_value():
             cloudpickle.register_pickle_by_value(sys.modules[name])
     buffers: list[Buffer] = []

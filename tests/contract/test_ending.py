@@ -79,7 +79,7 @@ def test_stop_finishes_what_is_leased_and_leaves_the_rest(lab: Lab) -> None:
 def test_kill_ends_everything_now_and_keeps_results_so_far(lab: Lab) -> None:
     emp = _holding(lab, range(8))
     emp.queues['gate'].put('go')
-    wait_until(lambda: len(emp.results['mp_input_q'].done) == 1)
+    wait_until(lambda: len(emp.results['mp_input_q']) == 8 and len(emp.results['mp_input_q'].done) == 1)
     emp.kill()
     with pytest.raises(eisenmp.JobKilled, match='1 of 8'):
         emp.wait(ALARM)

@@ -329,12 +329,16 @@ def test_nothing_is_printed_unasked(lab: Lab, capfd: pytest.CaptureFixture[str])
 
 def test_unread_tickets_are_told(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     worker = """
+        import time
+
         def entry(toolbox):
+            while toolbox.mp_input_q.qsize() < 2:  # one is taken, another one stays
+                time.sleep(0.001)
             toolbox.mp_input_q.get()
             return False
     """
     emp = lab.mp()
-    lab.start(emp, worker, NUM_ROWS=10, BUFFER_CHUNKS=5)
+    lab.start(emp, worker, NUM_PROCS=1, NUM_ROWS=10, BUFFER_CHUNKS=5)
     emp.feed(count())
     results = emp.wait(ALARM)
     assert results['mp_input_q'].done == [0]
