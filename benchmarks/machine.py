@@ -226,7 +226,8 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0, *, pause: f
 @contextlib.contextmanager
 def folder() -> Iterator[str]:
     """A folder in which workers can leave notes, whatever library started them: see `work.note`."""
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as path:
+    # a process that is being ended may still leave one while it is removed
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", ignore_cleanup_errors=True) as path:
         yield path
 
 

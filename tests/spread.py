@@ -16,14 +16,14 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ['WAYS', 'Case', 'leave_out', 'selected']
+__all__ = ['WAYS', 'Case', 'leave_out', 'numbered', 'selected']
 
 WAYS: Final = ('spawn', 'forkserver', 'fork')  # in the order in which they take turns
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run of a test: the values of its parameters, and the place of each in the list of its parameter."""
+    """One run of a test: its parameters' values, and the place of each among all that its parameter takes."""
 
     values: Mapping[str, Any]
     places: Mapping[str, int]
@@ -36,6 +36,15 @@ class Case:
     def others(self, name: str) -> tuple[tuple[str, int], ...]:
         """The places of the other parameters."""
         return tuple(sorted((other, place) for other, place in self.places.items() if other != name))
+
+
+def numbered(runs: Sequence[Mapping[str, Any]]) -> list[Case]:
+    """The runs of one test as cases. (The indices that pytest has count the runs of a product, not the values.)"""
+    seen: dict[str, dict[int, int]] = defaultdict(dict)
+    return [
+        Case(run, {name: seen[name].setdefault(id(value), len(seen[name])) for name, value in run.items()})
+        for run in runs
+    ]
 
 
 def selected(cases: Sequence[Case], turn: int) -> list[bool]:
@@ -58,14 +67,18 @@ def selected(cases: Sequence[Case], turn: int) -> list[bool]:
 
 
 def _axis(cases: Iterable[Case]) -> str | None:
-    """The parameter that takes all the ways, if there is just one."""
+    """The parameter that takes all the ways, with each case of the others, if there is just one."""
     ways: dict[str, set[str]] = defaultdict(set)
+    by_case: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for case in cases:
         for name in case.values:
             if way := case.way_of(name):
                 ways[name].add(way)
+                by_case[name, case.others(name)].add(way)
     whole = [name for name, found in ways.items() if len(found) == len(WAYS)]
-    return whole[0] if len(whole) == 1 else None
+    if len(whole) != 1 or any(len(found) < len(WAYS) for (name, _), found in by_case.items() if name == whole[0]):
+        return None
+    return whole[0]
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -78,7 +91,7 @@ def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
             tests[item.nodeid.partition('[')[0]].append(item)
     left_out: set[pytest.Item] = set()
     for runs in tests.values():
-        cases = [Case(run.callspec.params, run.callspec.indices) for run in runs]
+        cases = numbered([run.callspec.params for run in runs])
         left_out.update(run for run, has in zip(runs, selected(cases, sys.version_info.minor), strict=True) if not has)
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))

@@ -186,6 +186,9 @@ def test_send_never_blocks(bench: Bench) -> None:
     bench.tell(0, ('block',))
     bench.until(lambda: bench.frames(0, Kind.GET))
     if not bench.in_process:
+        bench.until(
+            lambda: bench.handles[0].known_pid is not None
+        )  # a template may tell it after the worker has spoken
         os.kill(bench.handles[0].pid, signal.SIGSTOP)
     began = time.monotonic()
     load = bytes(1 << 20)

@@ -6,21 +6,14 @@ from itertools import product
 
 import pytest
 
-from tests.spread import WAYS, Case, selected
+from tests.spread import WAYS, Case, numbered, selected
 
 TURNS = (11, 12, 13)
 
 
 def cases(**parameters: list[str]) -> list[Case]:
-    """The product of the parameters, as pytest makes it."""
-    names = list(parameters)
-    return [
-        Case(
-            dict(zip(names, values, strict=True)),
-            {n: parameters[n].index(v) for n, v in zip(names, values, strict=True)},
-        )
-        for values in product(*parameters.values())
-    ]
+    """The product of the parameters."""
+    return numbered([dict(zip(parameters, values, strict=True)) for values in product(*parameters.values())])
 
 
 @pytest.mark.parametrize(
@@ -66,3 +59,26 @@ def test_no_value_always_comes_with_the_same_way() -> None:
 )
 def test_what_is_not_spread(runs: list[Case]) -> None:
     assert all(selected(runs, 11))
+
+
+@pytest.fixture
+def collected(request: pytest.FixtureRequest) -> dict[str, list[pytest.Function]]:
+    """The tests below, as pytest has collected them here."""
+    tests: dict[str, list[pytest.Function]] = {}
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.path.name == 'test_spread.py':
+            tests.setdefault(item.originalname, []).append(item)
+    return tests
+
+
+@pytest.mark.parametrize('method', WAYS)
+@pytest.mark.parametrize('place', ['a', 'b', 'c', 'd'])
+def test_of_all_that_pytest_makes_of_two_lists_each_case_is_left(
+    collected: dict[str, list[pytest.Function]], place: str, method: str
+) -> None:
+    """This test is spread itself: here are the runs that this Python has, or all of them when they were named."""
+    params = [
+        item.callspec.params for item in collected['test_of_all_that_pytest_makes_of_two_lists_each_case_is_left']
+    ]
+    assert {run['place'] for run in params} == set('abcd')
+    assert len(params) in (4, 12)
