@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         WorkerStartError,
     )
     from eisenmp.jobfile.retry import retry_job
+    from eisenmp.jobfile.status import JobStatus, job_status
     from eisenmp.manager import Mp
     from eisenmp.report import Report
     from eisenmp.results import Outcome, Part, Results
@@ -73,6 +74,7 @@ __all__ = [
     "JobFileUntrusted",
     "JobKilled",
     "JobOver",
+    "JobStatus",
     "Mp",
     "Outcome",
     "Part",
@@ -91,6 +93,7 @@ __all__ = [
     "aimap_chunks",
     "imap",
     "imap_chunks",
+    "job_status",
     "override",
     "retry_job",
     "spaces",
@@ -106,6 +109,7 @@ _HOMES = {
     "Report": "report",
     "Results": "results",
     "override": "settings",
+    **dict.fromkeys(("JobStatus", "job_status"), "jobfile.status"),
     "retry_job": "jobfile.retry",
     "usable_cores": "settings",
 }
