@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import click
 
 from eisenmp.cli.exits import BROKEN, FINE, BadCall, OutputError, say
-from eisenmp.cli.output import Output, open_output
+from eisenmp.cli.output import open_output
 from eisenmp.errors import JobFileError, SettingsError
 from eisenmp.export import FORMATS, Exported, export_results
 
@@ -42,7 +41,7 @@ def command(file: str, format_: str | None, out: str | None, queue: str | None, 
     options: dict[str, Any] = {"queue": queue, "whole": whole, "trust": trust}
     try:
         if out is None or out == "-":
-            exported = export_results(file, _Raw(open_output(None)), format_, **options)
+            exported = export_results(file, open_output(None), format_, **options)
         else:
             exported = export_results(file, out, format_, **options)
     except SettingsError as error:
@@ -54,20 +53,6 @@ def command(file: str, format_: str | None, out: str | None, queue: str | None, 
         return BROKEN
     _tell(exported)
     return FINE
-
-
-class _Raw(io.RawIOBase):
-    """Standard output as a file: unbuffered, and a reader that leaves ends it quietly."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._output.write(data)
-        return len(data)
 
 
 def _tell(exported: Exported) -> None:

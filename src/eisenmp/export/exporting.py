@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from eisenmp.errors import SettingsError, nearest
 from eisenmp.export.lines import Printed, printed
@@ -28,6 +28,13 @@ _ENDINGS: Final = {
 }  # fmt: skip
 
 
+class Sink(Protocol):
+    """A binary file that is open, or something like it."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exported:
     """What was written.
@@ -47,7 +54,7 @@ class Exported:
 
 def export_results(
     path: str | os.PathLike[str],
-    out: str | os.PathLike[str] | BinaryIO,
+    out: str | os.PathLike[str] | Sink,
     format: str | None = None,
     *,
     queue: str | None = None,
@@ -60,10 +67,10 @@ def export_results(
 
     Args:
         path: of the job file.
-        out: a path, which is written under another name and renamed when it is whole; or a binary file that is open,
-            for ``'jsonl'``, ``'csv'`` and ``'lines'``.
+        out: a path, which is written under another name and renamed when it is whole; or an open binary file, for
+            ``'jsonl'``, ``'csv'`` and ``'lines'``.
         format: ``'jsonl'``, ``'csv'``, ``'parquet'``, ``'sqlite'``; ``'lines'``: what ``eisenmp map`` has printed.
-            None: what the name of `out` ends in; else ``'lines'`` for a file of ``eisenmp map``, ``'jsonl'`` for others.
+            None: what the name of `out` ends in; else ``'lines'`` for a file of ``eisenmp map``, ``'jsonl'`` else.
         queue: only results of this one.
         whole: a row for each ticket. Without it, a result that is a list gives a row for each entry.
         trust: open the pickles of a file that somebody else has made, which runs whatever code they name.
@@ -87,7 +94,8 @@ def export_results(
             kind = _no_lines(path, format)
         made = _Export(Rows(reader, queue, whole, lines), kind, lines)
         if place is None:
-            return made.into(out)  # type: ignore[arg-type]  # it is no path
+            assert not isinstance(out, str | os.PathLike)
+            return made.into(out)
         return made.to(place)
 
 
@@ -106,7 +114,7 @@ class _Export:
         self._lines = lines
         self._plainer = Plainer()
 
-    def into(self, file: BinaryIO) -> Exported:
+    def into(self, file: Sink) -> Exported:
         """Write into an open file."""
         if self._kind in ("parquet", "sqlite"):
             raise SettingsError(f"format={self._kind!r} needs a path: it cannot be written as a stream")

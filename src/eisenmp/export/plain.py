@@ -39,7 +39,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _base(value: Any) -> Any:
-    return next(kind for kind in _OURS if isinstance(value, kind))(value)  # type: ignore[call-overload]
+    return next(kind for kind in _OURS if isinstance(value, kind))(value)
 
 
 # the first that fits makes something simpler of a value
