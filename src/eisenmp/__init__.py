@@ -23,6 +23,7 @@ A map of this folder, along the way of the data::
     engines/        what starts workers and carries bytes: local, inline
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
     results/      6 what became of every ticket;  jobfile/  the same in a file, for jobs that go on where they were
+    export/         that file for other programs: JSON lines, CSV, Parquet, SQLite
     display/      7 what is shown meanwhile; events.py and snapshot.py are what it hears and sees
     cli/            the command eisenmp
     spaces/         search spaces that are cut by slices, for manager and workers alike
@@ -58,7 +59,9 @@ if TYPE_CHECKING:
         WorkerCallError,
         WorkerStartError,
     )
+    from eisenmp.export import Exported, export_results
     from eisenmp.jobfile.retry import retry_job
+    from eisenmp.jobfile.status import JobStatus, job_status
     from eisenmp.manager import Mp
     from eisenmp.report import Report
     from eisenmp.results import Outcome, Part, Results
@@ -71,6 +74,7 @@ __version__ = "2.0.0.dev0"
 __all__ = [
     "CrashError",
     "EisenmpError",
+    "Exported",
     "Failure",
     "JobFileBusy",
     "JobFileError",
@@ -78,6 +82,7 @@ __all__ = [
     "JobFileUntrusted",
     "JobKilled",
     "JobOver",
+    "JobStatus",
     "Mp",
     "Outcome",
     "Part",
@@ -94,8 +99,10 @@ __all__ = [
     "WorkerStartError",
     "aimap",
     "aimap_chunks",
+    "export_results",
     "imap",
     "imap_chunks",
+    "job_status",
     "listen",
     "override",
     "retry_job",
@@ -113,6 +120,8 @@ _HOMES = {
     "Report": "report",
     "Results": "results",
     "override": "settings",
+    **dict.fromkeys(("JobStatus", "job_status"), "jobfile.status"),
+    **dict.fromkeys(("Exported", "export_results"), "export"),
     "retry_job": "jobfile.retry",
     "usable_cores": "settings",
 }

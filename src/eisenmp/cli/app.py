@@ -22,10 +22,10 @@ _COMMANDS: Final = {
     "resume": "resume",
     "retry": "retry",
     "run": "run",
+    "results": "results",
+    "status": "status",
 }  # name -> module here
 _LATER: Final = {
-    "status": "the job file",
-    "results": "the job file",
     "top": "the live page",
 }
 

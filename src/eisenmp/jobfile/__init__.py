@@ -14,7 +14,7 @@
 ``replay``       a source that is fed again
 ``reader``       for reading, also from elsewhere and while the job runs
 ``window``       what it reads at a time;  ``summary``  what it tells at a glance
-``retry``        forgets failures
+``retry``        forgets failures;  ``status``  how it gets on
 ===============  ====================================================================
 """
 

@@ -65,9 +65,9 @@ class JobReader:
     def summary(self) -> JobSummary:
         """How the job stands. Costs some milliseconds, whatever the file's size."""
         with said(self.path, "read"), _Snapshot(self._db) as db:
-            owner = read_owner(db)
+            owner, stale = read_owner(db), None
             if owner is not None and not is_alive(owner, myself()):
-                owner = None
+                owner, stale = None, owner
             runs = tuple(
                 RunSummary(*row)
                 for row in db.execute(
@@ -86,6 +86,8 @@ class JobReader:
                 answered=db.execute("SELECT count(*) FROM answer").fetchone()[0] > 0,
                 queues=tuple(self._queues(db)),
                 runs=runs,
+                stale=stale,
+                pace=tuple(db.execute("SELECT at, items FROM pace WHERE run = (SELECT max(run) FROM run) ORDER BY at")),
             )
 
     @property
@@ -104,19 +106,40 @@ class JobReader:
                 ended=all(end for _, end in sources),
             )  # fmt: skip
 
-    def failures(self, state: str | None = None) -> Iterator[FailureRow]:
-        """Failed tickets in ticket order, queue by queue. `state`: only those."""
+    def failures(self, state: str | None = None, last: int | None = None) -> Iterator[FailureRow]:
+        """Failed tickets in ticket order, queue by queue.
+
+        Args:
+            state: only those.
+            last: the newest so many, newest first.
+        """
+        order = "f.queue, f.ticket" if last is None else "f.at DESC, f.queue, f.ticket"
+        return self._failures(
+            f"? IS NULL OR f.state = ? ORDER BY {order} LIMIT ?", (state, state, -1 if last is None else last)
+        )
+
+    def failures_within(self, name: str, first: int, stop: int) -> dict[int, FailureRow]:
+        """Those of the tickets from `first` to `stop` - 1 of a queue, by ticket."""
+        which = "f.queue = ? AND f.ticket >= ? AND f.ticket < ? ORDER BY f.ticket"
+        return {row.ticket: row for row in self._failures(which, (self.queue_number(name), first, stop))}
+
+    def _failures(self, which: str, values: tuple[Any, ...]) -> Iterator[FailureRow]:
         with said(self.path, "read"):
             for row in self._db.execute(
                 "SELECT q.name, f.ticket, f.state, f.type, f.message, f.traceback, f.items, f.seconds, f.slot, "
                 "f.attempts, (SELECT c.position + (f.ticket - c.first) * c.rows FROM chunk c "
                 "WHERE c.queue = f.queue AND c.first <= f.ticket ORDER BY c.first DESC LIMIT 1), f.at "
-                "FROM failure f JOIN queue q ON q.queue = f.queue WHERE ? IS NULL OR f.state = ? "
-                "ORDER BY f.queue, f.ticket",
-                (state, state),
+                f"FROM failure f JOIN queue q ON q.queue = f.queue WHERE {which}",
+                values,
             ):
                 items = tuple((at, count, kind, text) for at, count, kind, text in json.loads(row[6] or "[]"))
                 yield FailureRow(*(*row[:6], items, *row[7:]))
+
+    def made_with(self, name: str) -> str | None:
+        """How a setting that shapes the results looked, see the table ``setting``; None: there is none of that name."""
+        with said(self.path, "read"):
+            row = self._db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
 
     # ---- outcomes
 

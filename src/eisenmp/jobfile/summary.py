@@ -87,6 +87,8 @@ class JobSummary:
         store: how values are kept.
         own: whether this user has made it; else pickles in it are opened only when told to.
         answered: ``stop_job`` has given an answer.
+        stale: a manager that is gone, and could not give the file back.
+        pace: (when, items until then) of the last run, some seconds apart, as far as a minute or so back.
     """
 
     path: str
@@ -99,6 +101,8 @@ class JobSummary:
     answered: bool
     queues: tuple[QueueSummary, ...]
     runs: tuple[RunSummary, ...]
+    stale: Owner | None = None
+    pace: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

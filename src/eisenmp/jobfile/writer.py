@@ -28,6 +28,8 @@ __all__ = ["Book", "Writer"]
 _GATHER: Final = 0.05  # seconds
 _OUTCOMES: Final = 1000
 _BYTES: Final = 4 << 20
+_POINT: Final = 5.0  # seconds between two notes of how far it is
+_POINTS: Final = 90.0  # for so long they are kept
 _HELD: Final[set[sqlite3.Connection]] = set()  # a forked child must not close what it has inherited
 
 
@@ -114,6 +116,7 @@ class Writer:
         self.tickets = 0  # with an outcome of this run
         self.items = 0
         self.commits = 0
+        self._next_point = 0.0
         _HELD.add(db)
 
     def start(self) -> None:
@@ -222,16 +225,24 @@ class Writer:
             self._insert(batch)
             for book in list(self.books.values()):
                 self._keep_book(book)
-            db.execute(
-                "UPDATE run SET last = ?, tickets = ?, items = ? WHERE run = ?",
-                (self._clock(), self.tickets, self.items, self._run_number),
-            )
+            self._keep_run(self._clock())
             db.execute("COMMIT")
             self.commits += 1
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+
+    def _keep_run(self, now: float) -> None:
+        """Write down how far this run is, and now and then when it was so far: of that comes the recent rate."""
+        db, run = self._db, self._run_number
+        db.execute(
+            "UPDATE run SET last = ?, tickets = ?, items = ? WHERE run = ?", (now, self.tickets, self.items, run)
+        )
+        if now >= self._next_point:
+            self._next_point = now + _POINT
+            db.execute("DELETE FROM pace WHERE run <> ? OR at < ?", (run, now - _POINTS))
+            db.execute("INSERT OR REPLACE INTO pace VALUES (?, ?, ?)", (run, now, self.items))
 
     def _insert(self, batch: _Batch) -> None:
         db = self._db
