@@ -27,6 +27,7 @@ SUITE: Final = (
     "command",
     "makespan",
     "tickets",
+    "jobfile",
     "crowd",
     "waiting",
     "memory",
