@@ -29,6 +29,7 @@ SUITE: Final = (
     "command",
     "makespan",
     "tickets",
+    "jobfile",
     "crowd",
     "waiting",
     "memory",

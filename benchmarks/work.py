@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "STAMP",
     "adopt",
     "chunk_length",
     "chunk_sum",
@@ -27,8 +28,12 @@ __all__ = [
     "slow_length",
     "spin",
     "square",
+    "stamped",
     "use",
 ]
+
+
+STAMP = "BENCHMARKS_STAMP"
 
 
 def modules(ref: str) -> list[dict[str, str]]:
@@ -47,6 +52,14 @@ def chunk_sum(rows: list[int]) -> int:
 def square(number: int) -> int:
     """A function of the item."""
     return number * number
+
+
+def stamped(rows: list[int]) -> int:
+    """Leaves a note in the folder that the environment names, if it does, and tells the chunk's first item."""
+    path = os.environ.get(STAMP)
+    if path:
+        note(path)
+    return rows[0]
 
 
 def classic_sum(toolbox: Any) -> bool:

@@ -95,7 +95,7 @@ def test_lines_of_a_csv_map(command: Command, folder: Path) -> None:
     with open(folder / 'out.csv', encoding='utf-8', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [(row['name'], row['total']) for row in rows] == [('Ann', '3'), ('Bob, jr.', '7'), ('two\nlines', '11')]
-    assert next(csv.reader(io.StringIO(done.stdout.decode()))) == ['name', 'total']
+    assert done.stdout.startswith(b'name,total\n')
 
 
 def test_lines_with_the_answer_at_the_end(command: Command) -> None:
