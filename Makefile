@@ -5,6 +5,7 @@ EXAMPLE ?= anagrams
 PYTHON ?= python3
 VENV ?= .venv
 SOAK_SECONDS ?= 300
+TESTERS ?= logical
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -13,14 +14,15 @@ FRESH := $(VENV)/.venv-ready
 READY_RUN := $(VENV)/.run-ready
 READY_DEV := $(VENV)/.dev-ready
 READY_BENCH := $(VENV)/.bench-ready
+READY_DOCS := $(VENV)/.docs-ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check lint types imports wheel format bench clean FORCE
+.PHONY: help run test soak check lint types imports wheel docs format bench clean FORCE
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "variables: EXAMPLE=$(EXAMPLE)  PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS='more arguments' (run, test, soak, bench)"
+	@echo "variables: EXAMPLE=$(EXAMPLE)  PYTHON=$(PYTHON)  VENV=$(VENV)  TESTERS=$(TESTERS)  ARGS='more arguments' (run, test, soak, bench)"
 
 run: ## run an example, EXAMPLE=anagrams unless told otherwise
 	@if [ ! -f 'examples/$(EXAMPLE)/manager.py' ]; then \
@@ -31,13 +33,13 @@ run: ## run an example, EXAMPLE=anagrams unless told otherwise
 	@$(MAKE) --no-print-directory --silent $(READY_RUN)
 	@$(BIN)/python 'examples/$(EXAMPLE)/manager.py' $(ARGS)
 
-test: $(READY_DEV) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY_DEV) ## run the tests, TESTERS processes at a time
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 soak: $(READY_DEV) ## long jobs under random faults, SOAK_SECONDS=300 in all
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)
 
-check: lint types imports wheel test ## all that CI runs
+check: lint types imports wheel docs test ## all that CI runs
 
 lint: $(READY_DEV) ## style and likely bugs
 	$(BIN)/ruff check .
@@ -65,6 +67,10 @@ wheel: $(READY_DEV) ## build the package, then install and import it in a throw-
 	    venv/bin/python -W error -c 'import eisenmp, pathlib, sys; \
 	        assert pathlib.Path(sys.prefix) in pathlib.Path(eisenmp.__file__).parents, eisenmp.__file__; \
 	        print("the wheel imports as", eisenmp.__name__, "on Python", sys.version.split()[0])'
+
+docs: $(READY_DOCS) ## make the site: build/site/index.html
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html --doctree-dir build/doctrees docs build/site
+	@echo "build/site/index.html"
 
 bench: $(READY_BENCH) ## measure, beside other libraries
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -101,4 +107,8 @@ $(READY_BENCH): $(READY_RUN)
 	@$(PIP_INSTALL) --group bench
 	@$(PIP_INSTALL) --build-constraint constraints.txt --group bench-compiled \
 	    || echo "Going on without faster-fifo, a peer that has to be compiled here and does not build." >&2
+	@touch $@
+
+$(READY_DOCS): $(READY_RUN)
+	@$(PIP_INSTALL) --group docs
 	@touch $@

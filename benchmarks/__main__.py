@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from benchmarks.contenders import Plan
 from benchmarks.rounds import Contest
 from benchmarks.table import contest_table, goal_table
 
+PUBLISHED: Final = Path(__file__).resolve().parents[1] / "docs" / "measured"
 # A new workload is a module with a `run(plan)` that yields contests, and a line here.
 SUITE: Final = (
     "stream",
@@ -57,6 +59,8 @@ def main() -> int:
     print(f"\n{goal_table(contests)}\n\n{time.monotonic() - begin:.0f} s; numbers: {out / 'figures.json'}", end="")
     drawn = plot.draw(contests, out / "figures.svg", _headline(measured_with))
     print(f"; plot: {drawn}" if drawn else "; no plot: matplotlib is not installed")
+    if arguments.publish:
+        _publish(out)
     return int(arguments.check and any(contest.short for contest in contests))
 
 
@@ -69,6 +73,15 @@ def _contests(name: str, plan: Plan) -> Iterator[Contest]:
         yield contest
 
 
+def _publish(out: Path) -> None:
+    """Put numbers and plot where the documentation shows them."""
+    PUBLISHED.mkdir(parents=True, exist_ok=True)
+    for name in ("figures.json", "figures.svg"):
+        if (out / name).exists():
+            shutil.copyfile(out / name, PUBLISHED / name)
+    print(f"published in {PUBLISHED}")
+
+
 def _headline(measured_with: dict[str, object]) -> str:
     return "Python {python}, {system}, {cores} cores, {rounds} rounds".format_map(measured_with)
 
@@ -79,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="counted rounds (default: 7)")
     parser.add_argument("--peers", metavar="P,…", help="only these peers, such as Pool,joblib; ours run always")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a 'must' is missed or one of ours fails")
+    parser.add_argument("--publish", action="store_true", help="show them in the documentation (docs/measured)")
     parser.add_argument("--out", default="build/benchmarks", metavar="FOLDER", help="where numbers and plot go")
     arguments = parser.parse_args()
     for name in arguments.names:

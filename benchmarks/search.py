@@ -72,10 +72,10 @@ def by_slices() -> float:
 
 
 def by_mp() -> float:
-    """`Mp` in the plain style, fed with the space; chunks of 20,000 words."""
+    """`Mp` in the plain style, fed with the space; chunks of automatic size."""
     with eisenmp.Mp() as emp:
         reader = emp.results.outcomes()
-        emp.start(worker_modules=modules("count_md5"), NUM_PROCS=WORKERS, NUM_ROWS=20_000, WORKER_CALL="chunk")
+        emp.start(worker_modules=modules("count_md5"), NUM_PROCS=WORKERS, NUM_ROWS="auto", WORKER_CALL="chunk")
         wait_until(lambda: up(emp))
         begin = time.perf_counter()
         emp.feed(product_space())

@@ -1,5 +1,6 @@
 """What holds for every test: it leaves no process, no thread and no open file behind."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -12,8 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.spread import leave_out
+
 _PATIENCE = 5.0  # seconds that things which are just ending may take
 _PROC = Path('/proc/self/fd')
+_LISTED = Path('/proc/thread-self/children').exists()
 # Opened once, when somebody asks for the first time, and kept: the interpreter's own and psutil's.
 _LAZY = ('/dev/null', '/dev/urandom', '/proc', '/sys')
 
@@ -22,19 +26,43 @@ class _Belongings:
     """What this process holds now."""
 
     def __init__(self) -> None:
-        self.children = {child.pid: _command(child) for child in psutil.Process().children(recursive=True)}
+        self.children = _children()
         self.threads = {ident: thread.name for thread in threading.enumerate() if (ident := thread.ident) is not None}
         self.files = _open_files()
 
     def beyond(self, before: '_Belongings') -> list[str]:
         """What is here and was not there before, in words."""
-        found = [f'process {pid}: {self.children[pid]}' for pid in self.children.keys() - before.children.keys()]
+        found = [f'process {pid}: {_command(pid)}' for pid in self.children - before.children]
         found += [f'thread {self.threads[ident]}' for ident in self.threads.keys() - before.threads.keys()]
         return found + [f'open file {fd}: {target}' for fd, target in self.files.items() - before.files.items()]
 
 
-def _command(process: psutil.Process) -> str:
+def _children() -> set[int]:
+    """The pids below this process, ended ones that nobody has waited for included."""
+    if not _LISTED:
+        return {child.pid for child in psutil.Process().children(recursive=True)}
+    found: set[int] = set()
+    unseen = [os.getpid()]
+    while unseen:
+        made = _made_by(unseen.pop())
+        found.update(made)
+        unseen += made
+    return found
+
+
+def _made_by(pid: int) -> list[int]:
+    """Its children, from the list that Linux has for each thread; psutil has to read about every process there is."""
+    made: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just gone
+        for tid in os.listdir(f'/proc/{pid}/task'):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                made += map(int, Path(f'/proc/{pid}/task/{tid}/children').read_bytes().split())
+    return made
+
+
+def _command(pid: int) -> str:
     try:
+        process = psutil.Process(pid)
         return f'{process.status()} {" ".join(process.cmdline())[:200]}'
     except psutil.Error:
         return 'ended meanwhile'
@@ -80,8 +108,17 @@ def leaves_nothing_behind() -> Iterator[None]:
         pytest.fail('left behind: ' + '; '.join(sorted(left)))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See spread.py."""
+    parser.addoption(
+        '--every-way', action='store_true', help='each case with each way to start workers, on this Python'
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test of ours that hangs in Python code fails by itself; only one that hangs deeper ends the whole run."""
+    leave_out(config, items)
     for item in items:
         if not item.get_closest_marker('timeout') and hasattr(signal, 'SIGALRM'):
-            item.add_marker(pytest.mark.timeout(30, method='signal'))
+            limit = 120 if 'property' in item.path.parts else 30  # thousands of examples, on a busy machine
+            item.add_marker(pytest.mark.timeout(limit, method='signal'))

@@ -11,6 +11,7 @@ A map of this folder, along the way of the data::
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
     suspects.py     pure: which items kill workers;  parts.py  chunks that are handed out in parts
     measure.py      running totals of time;  account.py, report.py  what a job has done with it, and what holds it up
+    traces.py       tracebacks for people;  byvalue.py  what travels by value
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie

@@ -127,6 +127,7 @@ class AsyncImap(AsyncIterator[R], Generic[R]):
         return self
 
     async def __anext__(self) -> R:
+        __tracebackhide__ = True  # where a debugger or pytest shows the lines of the user's
         for value in self._values:
             return value
         if self._asked:
@@ -141,6 +142,7 @@ class AsyncImap(AsyncIterator[R], Generic[R]):
             self._asked = False
 
     async def _next(self) -> R:
+        __tracebackhide__ = True
         if not self._over:
             await self._begin()
         course = self._course
@@ -158,6 +160,7 @@ class AsyncImap(AsyncIterator[R], Generic[R]):
 
     async def _next_record(self) -> Record | None:
         """What comes next; None: nothing does. Raises what ended the job."""
+        __tracebackhide__ = True
         course = self._course
         if course.error is not None:  # the values before it are read
             await self.aclose()

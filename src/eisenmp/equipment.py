@@ -157,9 +157,13 @@ def _located(path: str) -> str:
 
 
 def _log_levels() -> dict[str, int]:
-    """Levels of all loggers that have one of their own; '' is the root."""
-    levels = {"": logging.getLogger().level}
+    """Levels of all loggers that have one of their own; '' is the root.
+
+    A name or a level may be of a class of the user's, a member of an enumeration say. Here they are plain: a worker
+    reads this before it can find the user's modules.
+    """
+    levels = {"": int(logging.getLogger().level)}
     for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and logger.level:
-            levels[name] = logger.level
+            levels[str.__str__(name)] = int(logger.level)
     return levels

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from eisenmp.credit import History, Window
 from eisenmp.crew import Crew
 from eisenmp.engines import Engine
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
-from eisenmp.jobfile.archive import Archive
 from eisenmp.ledger import State
 from eisenmp.listen import Listener
 from eisenmp.measure import Durations
@@ -24,6 +23,9 @@ from eisenmp.results import Results
 from eisenmp.settings import Settings
 from eisenmp.supervisor import Supervisor
 from eisenmp.wire import Buffer
+
+if TYPE_CHECKING:
+    from eisenmp.jobfile.archive import Archive
 
 __all__ = ["Job"]
 

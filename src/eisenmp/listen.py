@@ -24,6 +24,10 @@ class Listener(Protocol):
         """A log record of a worker."""
         ...
 
+    def warned(self, fields: dict[str, Any]) -> None:
+        """A warning of a worker."""
+        ...
+
     def news(self, text: str) -> None:
         """Something the user should know: a death, a worker that waits for nobody, work that nobody read."""
         ...

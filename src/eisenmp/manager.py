@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eisenmp.account import take_report
 from eisenmp.constants import DEFAULT_QUEUES
@@ -22,8 +22,6 @@ from eisenmp.functions import Function
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
 from eisenmp.job import Job
-from eisenmp.jobfile.archive import Archive
-from eisenmp.jobfile.opening import open_archive
 from eisenmp.leave import forget, shorten_traceback, watch_exit
 from eisenmp.ledger import Ledger
 from eisenmp.listen import Snapshot
@@ -37,6 +35,9 @@ from eisenmp.snapshot import take_snapshot
 from eisenmp.sources import size_of, source_of
 from eisenmp.utils.eisenmp_utils import Result
 from eisenmp.wire import Kind, encode
+
+if TYPE_CHECKING:
+    from eisenmp.jobfile.archive import Archive
 
 __all__ = ["Mp", "Queues"]
 
@@ -186,7 +187,7 @@ class Mp:
         known, more = overridden(known, custom)
         custom = more if function is None else custom
         self._equipment.prepare(known, modules, custom, self._exchange.table, function)
-        archive = open_archive(known, modules, custom, function, self._exchange, self._early_results)
+        archive = self._open_file(known, modules, custom, function)
         self._display = Display(known.INFO_ENABLE)
         job = self._make_job(known, self._display, archive)
         try:
@@ -194,6 +195,16 @@ class Mp:
         except BaseException as error:  # Ctrl-C, say: nobody must wait for a job that is half begun
             self._give_up(job, error)
             raise
+
+    def _open_file(
+        self, known: Settings, modules: list[ModuleSpec], custom: Mapping[str, Any], function: Function | None
+    ) -> Archive | None:
+        """The job file, if one is wanted."""
+        if known.JOB is None:
+            return None
+        from eisenmp.jobfile.opening import open_archive  # SQLite is not for those who do without
+
+        return open_archive(known, modules, custom, function, self._exchange, self._early_results)
 
     def _set_going(self, job: Job, display: Display, *, single: bool) -> None:
         job.single = single
@@ -368,6 +379,7 @@ class Mp:
             JobKilled: ``kill`` ended it.
             Exception: what a worker's function or a generator raised, with the remote traceback as its cause.
         """
+        __tracebackhide__ = True  # where a debugger or pytest shows the lines of the user's
         job = self._started()
         try:
             with self._lock:

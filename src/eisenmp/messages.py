@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Final
 
 from eisenmp.constants import PERF_CURRENT_ETA, PERF_HEADER_ETA
 from eisenmp.crew import Worker
@@ -10,9 +11,21 @@ from eisenmp.errors import ProtocolError
 from eisenmp.job import Job
 from eisenmp.payload import Payload, opened
 from eisenmp.queues import Message, Putter
-from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind, encode
+from eisenmp.wire import ANY_QUEUE, OF_WARNING, Buffer, Frame, Kind, encode
 
 __all__ = ["MessageDesk"]
+
+_WARNING: Final[dict[str, type | tuple[type, ...]]] = {  # what a message about one must have; see worker/warned.py
+    "worker": str,
+    "slot": (int, type(None)),
+    "ticket": (int, type(None)),
+    "process": int,
+    "text": str,
+    "categories": list,
+    "filename": str,
+    "lineno": int,
+    "module": (str, type(None)),
+}
 
 
 class MessageDesk:
@@ -85,11 +98,15 @@ class MessageDesk:
         self._job.later.append(lambda: self._job.listener.lines(text, stderr=stderr))
 
     def log(self, worker: Worker, frame: Frame) -> None:
-        """A log record."""
+        """A log record, or a warning."""
         fields = opened(frame.body)
         if not (isinstance(fields, dict) and all(isinstance(name, str) for name in fields)):
             raise ProtocolError("a log record without fields")
-        self._job.later.append(lambda: self._job.listener.log(fields))
+        if frame.flags & OF_WARNING:
+            _check_warning(fields)
+            self._job.later.append(lambda: self._job.listener.warned(fields))
+        else:
+            self._job.later.append(lambda: self._job.listener.log(fields))
 
     def _is_progress(self, payload: Payload) -> bool:
         """``[PERF_HEADER_ETA + name, rows]`` feeds the display; anything else on mp_info_q is a message."""
@@ -103,6 +120,14 @@ class MessageDesk:
                 self.info[name] = self.info.get(name, 0) + int(rows)
                 return True
         return False
+
+
+def _check_warning(fields: dict[str, Any]) -> None:
+    for name, kinds in _WARNING.items():
+        if not isinstance(fields.get(name), kinds):
+            raise ProtocolError(f"a warning with {name} {fields.get(name)!r}")
+    if not all(isinstance(name, str) for name in fields["categories"]):
+        raise ProtocolError("a warning of categories without names")
 
 
 def _is_count(rows: object) -> bool:

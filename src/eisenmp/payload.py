@@ -15,6 +15,7 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
+from eisenmp.traces import remote_text, with_sources
 from eisenmp.wire import LARGE, MOST_BUFFERS, Buffer, Pieces
 
 __all__ = [
@@ -171,12 +172,14 @@ def are_constant(items: Sequence[Any]) -> bool:
 def _dumps_by_value(obj: Any) -> Payload:
     import cloudpickle  # only where it is needed: 10 ms of start-up otherwise
 
+    from eisenmp import byvalue
+
     for name in [n for n in sys.modules if n.startswith(FILE_MODULES)]:
         if name not in cloudpickle.list_registry_pickle_by_value():
             cloudpickle.register_pickle_by_value(sys.modules[name])
     buffers: list[Buffer] = []
     try:
-        body = cloudpickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
+        body = byvalue.dumps(obj, _sieve(buffers))
     except Exception as error:
         raise PayloadError(f"{_name(obj)} cannot be pickled: {type(error).__name__}: {error}") from error
     return (body, *buffers)
@@ -224,9 +227,7 @@ def dumps_error(error: BaseException, text: str | None = None) -> Payload:
     arguments than ``args`` unpickles with a TypeError on the other side. What does not survive travels as text.
     """
     if text is None:
-        import traceback  # start-up time that a worker in good order need not spend
-
-        text = "".join(traceback.format_exception(error))
+        text = remote_text(error)
     try:
         whole = dumps(error)
         if type(loads(whole)) is type(error):
@@ -251,7 +252,9 @@ def read_error(payload: Sequence[Buffer | Pieces]) -> tuple[str, str, str, list[
 def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
     """The exception with the remote traceback as its cause; a RemoteError where the exception itself cannot be made."""
     name, message, text, whole = read_error(payload)
-    cause = RemoteTraceback(text)
+    import linecache  # not in each worker's start
+
+    cause = RemoteTraceback(with_sources(text, linecache.cache, linecache.getline))
     if whole is not None:
         try:
             made = loads(whole)

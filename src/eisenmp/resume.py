@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eisenmp.errors import JobFileError, annotate
 from eisenmp.job import Job
-from eisenmp.jobfile.archive import Archive
 from eisenmp.ledger import State
+
+if TYPE_CHECKING:
+    from eisenmp.jobfile.archive import Archive
 
 __all__ = ["take_up"]
 

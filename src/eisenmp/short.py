@@ -159,6 +159,7 @@ class Course(Generic[R]):
 
     def messages(self) -> Iterator[list[Any]]:
         """The results of one message after the other."""
+        __tracebackhide__ = True  # where a debugger or pytest shows the lines of the user's
         reader = self.reader
         try:
             while self.error is None:

@@ -86,7 +86,7 @@ class Kind:
     GIVE_BACK: Final = 72  # queue, serial, tickets handed out ahead that the worker does not get to
     ASK: Final = 73  # queue, serial = request, number = time to wait for the first object
     PRINT: Final = 74  # flags: 1 = stderr; body: utf-8 text of whole lines
-    LOG: Final = 75  # body: pickled dict of a log record
+    LOG: Final = 75  # body: pickled dict of a log record; OF_WARNING: of a warning
     RETURNED: Final = 76  # the entry function has returned something falsy
     STOP_JOB: Final = 77  # body: the answer of the job
     CLOSING: Final = 78  # queue; body: what was put under the closing header
@@ -103,6 +103,7 @@ LISTED: Final = 2  # CHUNK, ANSWER: the body is a list, `rows` entries a ticket 
 PICKLED: Final = 4  # the same, and each entry is a pickle: objects that cannot share one without harm to each other
 WITH_ERRORS: Final = 8  # ANSWER to one ticket: `rows` items have failed; last buffer: pickled list of (place, error)
 PART: Final = 16  # CHUNK: of the ticket's items, only some are meant; the last buffer says which: first u64, items u64
+OF_WARNING: Final = 32  # LOG: it tells of a warning, see worker/warned.py
 PLACED: Final = 0x80  # of the wire alone: frames do not show it
 INLINE: Final = 0xFFFF_FFFF_FFFF_FFFF
 MOST_BUFFERS: Final = 0xFFFF

@@ -202,7 +202,6 @@ def test_every_option_has_help() -> None:
     ('arguments', 'words'),
     [
         (('mpa',), "did you mean 'map'?"),
-        (('resume',), 'the job file'),
         (('top',), 'the live page'),
         (('--vers',), '--version'),
     ],

@@ -1,8 +1,10 @@
 """The toolbox: settings, attributes, queues, identity, shared objects, tools; and what a worker says."""
 
+import enum
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -364,6 +366,32 @@ def test_log_levels_are_the_managers(lab: Lab, caplog: pytest.LogCaptureFixture)
     assert [text for text in said if 'loud' not in text] == ['warning of other']
 
 
+class Loud(enum.IntEnum):
+    """A level of the user's own."""
+
+    DEBUG = logging.DEBUG
+
+
+class Module(enum.StrEnum):
+    LOUD = 'loud.by.enumeration'
+
+
+def test_loggers_and_levels_may_be_named_by_enumerations(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker reads them before it can find the user's classes."""
+    worker = """
+        import logging
+
+        def entry(toolbox):
+            logging.getLogger('loud.by.enumeration').debug('said')
+            return False
+    """
+    caplog.set_level(Loud.DEBUG, Module.LOUD)
+    emp = lab.mp()
+    lab.start(emp, worker)
+    emp.wait(ALARM)
+    assert 'said' in caplog.text
+
+
 def test_a_log_level_that_is_raised_later(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     worker = """
         import logging
@@ -396,3 +424,25 @@ def test_a_log_record_that_does_not_travel(lab: Lab, caplog: pytest.LogCaptureFi
     lab.start(emp, worker)
     emp.wait(ALARM)
     assert 'with a lock' in caplog.text
+
+
+def test_warnings_arrive_with_their_class_and_place(process_lab: Lab) -> None:
+    worker = """
+        import warnings
+
+        class Own(FutureWarning):
+            pass
+
+        def entry(rows):
+            warnings.warn('row is odd')
+            warnings.warn('of a class of mine', Own)
+            return len(rows)
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        process_lab.run(worker, range(2), WORKER_CALL='chunk', NUM_ROWS=1)
+    told = [w for w in caught if w.filename.startswith(str(process_lab.folder))]  # forks warn too
+    assert {(w.category, os.path.basename(w.filename), w.lineno, str(w.message)) for w in told} == {
+        (UserWarning, 'worker.py', 8, 'row is odd'),
+        (FutureWarning, 'worker.py', 9, 'of a class of mine'),
+    }

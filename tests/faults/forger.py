@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from eisenmp.wire import FOREVER, HAS_VALUE, LISTED, PICKLED, Kind, encode
+from eisenmp.wire import FOREVER, HAS_VALUE, LISTED, OF_WARNING, PICKLED, Kind, encode
 from tests.faults.worker import once
 
 ROWS = 10
@@ -104,6 +104,7 @@ ENDS: dict[str, Callable[[int, str], bytes]] = {
     'a log record that runs code': lambda n, mark: message(Kind.LOG, pickle.dumps({'msg': RunsCode(mark)})),
     'a log record that leaves': lambda n, mark: message(Kind.LOG, pickle.dumps({'msg': Leaves()})),
     'a log record that is no pickle': lambda n, mark: message(Kind.LOG, b'\x80\x05garbage'),
+    'a warning that is none': lambda n, mark: message(Kind.LOG, pickle.dumps({'text': 'x'}), flags=OF_WARNING),
     'a list that is none, cut apart': lambda n, mark: (
         message(Kind.RESULT, pickle.dumps(1), serial=n)
         + message(Kind.ANSWER, b'garbage', serial=n, number=0.1, flags=HAS_VALUE | PICKLED)

@@ -14,6 +14,8 @@ from typing import Any, Final
 import pytest
 
 import eisenmp
+from eisenmp import job
+from eisenmp.supervisor import Supervisor
 from tests.support import ALARM, FORKS, wait_until
 
 WORKER: Final = str(Path(__file__).with_name("worker.py"))
@@ -183,8 +185,9 @@ def test_a_classic_ticket_that_kills_is_set_aside_whole(start: Start, caplog: py
 
 
 @pytest.mark.parametrize("ref", ["dies_at_start", "dies_idle"])
-def test_no_respawn_storm(start: Start, ref: str) -> None:
+def test_no_respawn_storm(start: Start, ref: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that die without having done anything end the job with the cause."""
+    monkeypatch.setattr(job, "Supervisor", partial(Supervisor, backoff=0.001))  # how long: test_supervisor.py
     modules = [{"WORKER_PATH": WORKER, "WORKER_REF": name} for name in ("classic", ref)]
     emp = start("classic", "nowhere", worker_modules=modules)
     with pytest.raises(eisenmp.WorkerStartError, match="in a row"):

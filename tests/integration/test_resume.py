@@ -447,8 +447,9 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         run(range(3), str(tmp_path / 'no' / 'job.db'))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
 def test_a_folder_that_is_read_only(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip('this user may write anywhere')
     with pytest.raises(JobFileError, match='must be writable'):
         run(range(3), str(tmp_path / 'job.db'))

@@ -157,5 +157,5 @@ def test_what_the_user_sees(lab: Lab) -> None:
     assert done.stdout == ''
     lines = done.stderr.splitlines()
     assert len([line for line in lines if 'worker.py, line 2: SyntaxError' in line]) == 1
-    assert len(lines) < 30
+    assert len(lines) < 40  # how deep it goes depends on who learns of it first, the feeder's call or `wait`
     assert lines[0] == 'Traceback (most recent call last):'

@@ -11,7 +11,7 @@ import struct
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eisenmp.dispatcher import Dispatcher
@@ -255,7 +255,12 @@ def frames(draw: st.DrawFn) -> Frame:
 ENDING: Final = (Kind.STOP_JOB, Kind.CLOSING, Kind.START_ERROR, Kind.RETURNED)  # whose meaning is that the job may end
 
 
+# a result that wants to leave when it is opened
+LEAVES: Final = Frame(Kind.ANSWER, 1, 0, 0, 0.5, 0, 0, 0, pickle.dumps(Leaves()), ())
+
+
 @given(st.lists(st.tuples(st.integers(0, 1), frames()), max_size=12), st.sampled_from(['raise', 'skip']))
+@example([(0, LEAVES)], 'raise')
 @settings(max_examples=600, deadline=None)
 def test_any_frames_end_no_loop(said: list[tuple[int, Frame]], on_error: str) -> None:
     job, engine, _, clock = make_job(RESULTS_STORE=True, ON_ERROR=on_error)

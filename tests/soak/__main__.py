@@ -37,6 +37,7 @@ METHODS: Final = ('spawn', 'forkserver', 'fork')
 STYLES: Final = {'classic': 'toolbox', 'plain': 'item'}
 LOAD: Final = bytes(300_000)  # of some items: goes through shared memory
 PATIENCE: Final = 90.0  # seconds that a job may take longer than it was given: an alarm for deadlocks
+OTHERS: Final = 20.0  # seconds that what other programs share may be there
 RESUME_AFTER: Final = 1.0  # seconds after which a stopped worker that holds no ticket, and so was not killed, goes on
 MAX_GROWTH: Final = 32 << 20  # bytes resident, from the end of the first job of a kind to the end of any later one
 
@@ -68,6 +69,16 @@ class Left:
             sorted(os.listdir(shm)) if shm.is_dir() else [],
             Path('/proc/self/maps').read_text().count('memfd:'),
         )
+
+    def settled(self, before: Left) -> bool:
+        """Whether it is what was there before. New names in /dev/shm may be of other programs: those go again."""
+        if (self.processes, self.files, self.mapped) != (before.processes, before.files, before.mapped):
+            return False
+        new, deadline = set(self.shared) - set(before.shared), time.monotonic() + OTHERS
+        while new and time.monotonic() < deadline:
+            time.sleep(0.1)
+            new &= set(os.listdir('/dev/shm'))
+        return not new
 
 
 class Saboteur:
@@ -192,7 +203,7 @@ def check(plan: Plan, kind: str, before: Left, seen: bytearray, made: int, total
     expected = sum(map(value, items(made, math.inf)))
     if total != expected:
         wrong.append(f'the sum is {total}, a plain loop has {expected}')
-    if (after := Left.now()) != before:
+    if not (after := Left.now()).settled(before):
         wrong.append(f'left behind: {after}, before the job {before}')
     resident = psutil.Process().memory_info().rss
     growth = resident - plan.resident.setdefault(kind, resident)

@@ -166,12 +166,16 @@ class Heard:
         self.news_texts: list[str] = []
         self.printed: list[tuple[str, bool]] = []
         self.logged: list[dict[str, Any]] = []
+        self.warnings: list[dict[str, Any]] = []
 
     def lines(self, text: str, *, stderr: bool) -> None:
         self.printed.append((text, stderr))
 
     def log(self, fields: dict[str, Any]) -> None:
         self.logged.append(fields)
+
+    def warned(self, fields: dict[str, Any]) -> None:
+        self.warnings.append(fields)
 
     def news(self, text: str) -> None:
         self.news_texts.append(text)

@@ -130,12 +130,20 @@ def test_automatic_sizes_aim_at_some_milliseconds() -> None:
     assert [rows.next(pace, 10) for _ in range(3)] == [8, 50, 50]
 
 
+def test_in_a_long_job_they_last_longer() -> None:
+    def seconds(done: float) -> float:
+        pace = History(int(done / 0.000_1), 0.000_1)  # items of a tenth of a millisecond
+        return AutoRows(1000).next(pace, 10) * 0.000_1
+
+    assert [round(seconds(done), 4) for done in (0.01, 0.2, 0.4, 0.8, 3600.0)] == [0.005, 0.005, 0.01, 0.02, 0.025]
+
+
 def test_they_grow_step_by_step_and_fall_at_once() -> None:
     rows = AutoRows()
     pace = history(*[0.000_000_1] * 5)
     assert [rows.next(pace, 10) for _ in range(6)] == [8, 64, 512, 4096, 32768, 50_000]
     assert rows.next(history(*[0.001] * 5), 10) == 5
-    assert rows.next(history(*[10.0] * 5), 10) == 1
+    assert rows.next(history(*[30.0] * 5), 10) == 1
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=20), st.integers(0, 10**9), st.integers(1, 10**6))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import logging
 import os
 import pickle
 import threading
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eisenmp.equipment import Equipment, share_message
+from eisenmp.equipment import Equipment, _log_levels, share_message
 from eisenmp.errors import PayloadError, SettingsError, WorkerStartError
 from eisenmp.parcel import open_place
 from eisenmp.payload import dumps, loads
@@ -199,3 +201,23 @@ def test_a_file_that_is_not_there_is_an_error_before_any_process_starts(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WorkerStartError, match=says):
         prepared(modules=[ModuleSpec(path, 'entry')])
+
+
+class Level(enum.IntEnum):
+    HIGH = 35
+
+
+class Name(str):
+    __slots__ = ()
+
+
+def test_levels_of_loggers_are_plain_numbers_by_plain_names() -> None:
+    """A worker that lacks the classes could not even begin."""
+    logger = logging.getLogger(Name('of.test_equipment'))
+    logger.setLevel(Level.HIGH)
+    try:
+        levels = _log_levels()
+    finally:
+        logger.setLevel(logging.NOTSET)
+    assert levels['of.test_equipment'] == 35
+    assert {(type(name), type(level)) for name, level in levels.items()} == {(str, int)}

@@ -313,7 +313,11 @@ def test_a_batch_is_as_large_as_there_is_room_for() -> None:
 
 @pytest.mark.parametrize('rows', [1, 2, 3, 7])
 @pytest.mark.parametrize('count', [1, 6, 29, 30])
-@pytest.mark.parametrize('make', [list, iter, lambda items: iter(list(items)), tuple, range], ids=str)
+@pytest.mark.parametrize(
+    'make',
+    [list, iter, lambda items: iter(list(items)), tuple, range],
+    ids=['list', 'iterator of a range', 'iterator of a list', 'tuple', 'range'],
+)
 def test_batches_of_chunks_of_many_sizes(make: Callable[[Any], Any], count: int, rows: int) -> None:
     sink = FakeSink()
     items = range(count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from eisenmp.ledger import State
 from eisenmp.payload import dumps, dumps_error
 from eisenmp.results import Form, Record
 from eisenmp.suspects import Suspect
+from tests.support import ROOT
 
 QUEUE = 3  # the job's number; the file has its own
 
@@ -124,6 +126,23 @@ def test_any_sqlite_tool_can_read_it(bench: Bench) -> None:
         assert db.execute('PRAGMA integrity_check').fetchone() == ('ok',)
     finally:
         db.close()
+
+
+def test_the_questions_of_the_page_have_answers(bench: Bench) -> None:
+    fill(bench)
+    bench.flush()
+    [block] = re.findall(r'```sql\n(.*?)```', (ROOT / 'docs' / 'job-file.md').read_text('utf-8'), re.DOTALL)
+    db = sqlite3.connect(bench.path)
+    for line in block.splitlines():
+        assert db.execute(line.partition(';')[0]).fetchall(), line
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    page = (ROOT / 'docs' / 'job-file.md').read_text('utf-8')
+    assert tables == set(re.findall(r'^\| `(\w+)` \|', page, re.MULTILINE))
+    for table in tables:
+        row = next(line for line in page.splitlines() if line.startswith(f'| `{table}` '))
+        columns = {column[1] for column in db.execute(f'PRAGMA table_info({table})')}
+        assert columns - {'one', 'run', 'boot', 'source'} <= set(re.findall(r'\w+', row)), table
+    db.close()
 
 
 def test_a_summary_while_it_runs_and_after(bench: Bench) -> None:

@@ -967,6 +967,7 @@ def test_a_list_of_results_that_is_none_costs_its_tickets_only(value: bytes) -> 
         (Form.LIST, dumps([Exception, 2]), False),
         (Form.PICKLES, dumps([b'one', None]), True),
         (Form.PICKLES, dumps([b'one']), False),
+        (Form.PICKLES, dumps([b'one', 2]), False),
         (Form.LIST, None, True),
     ],
 )

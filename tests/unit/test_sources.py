@@ -84,7 +84,7 @@ def test_what_is_iterated(whole: Any) -> None:
     assert len(source.rest()) in (1, 2, 3)
 
 
-@pytest.mark.parametrize('whole', [None, 7, object(), numpy.array(7), numpy.float64(2.5), len], ids=repr)
+@pytest.mark.parametrize('whole', [None, 7, object(), numpy.array(7), numpy.float64(2.5), len], ids=type)
 def test_what_is_neither(whole: Any) -> None:
     assert not is_sliceable(whole)
     with pytest.raises(TypeError):

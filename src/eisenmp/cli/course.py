@@ -48,13 +48,13 @@ class Plan:
 
 
 class Course:
-    """One run. Makes an exit code of it."""
+    """One run. Makes an exit code of it. ``begun``: the job was started."""
 
     def __init__(self, plan: Plan, output: Output) -> None:
         self._plan = plan
         self._output = output
         self._emp = Mp()
-        self._begun = False
+        self.begun = False
         self._failed = 0
         self._counted = (0, 0)  # a ticket, and how many items there are before it
         self._header: list[str] | None = None  # of CSV, as it was written
@@ -94,7 +94,7 @@ class Course:
         reader = emp.results.outcomes(ordered=plan.ordered)
         emp.feed(plan.source, total=plan.total)
         emp.launch(plan.settings, [], {}, Function(plan.job, plan.job.prepare, (), None))
-        self._begun = True
+        self.begun = True
         watch_reader(self._reader_left)
         if not all(map(self._take, reader)):
             return False
@@ -104,7 +104,7 @@ class Course:
 
     def _end(self, *, whole: bool = False) -> None:
         """No process is left, and the output is there or is not."""
-        if self._begun:
+        if self.begun:
             self._emp.kill()
             self._emp.join()
             self._note()
@@ -201,7 +201,7 @@ class Course:
         return FAILED
 
     def _done(self) -> str:
-        items = sum(feeder.done for feeder in self._emp.snapshot().feeders) if self._begun else 0
+        items = sum(feeder.done for feeder in self._emp.snapshot().feeders) if self.begun else 0
         return f"{items} items" if items != 1 else "1 item"
 
 

@@ -13,12 +13,12 @@ import click
 
 from eisenmp.cli.block import Format, Job
 from eisenmp.cli.course import Course, Plan
-from eisenmp.cli.exits import BROKEN, TERMINATED, WRONG, BadCall, InputError, OutputError, say
+from eisenmp.cli.exits import BROKEN, FAILED, TERMINATED, WRONG, BadCall, InputError, OutputError, say
 from eisenmp.cli.inputs import STDIN, Lines, Rows, check_paths
 from eisenmp.cli.output import STDOUT, open_output
 from eisenmp.cli.reference import split_reference
 from eisenmp.cli.spacetext import parse_range, parse_space
-from eisenmp.errors import EisenmpError, SettingsError
+from eisenmp.errors import EisenmpError, JobFileBusy, JobFileError, JobFileMismatch, SettingsError
 from eisenmp.settings import Settings
 
 __all__ = ["command"]
@@ -155,9 +155,15 @@ def _run(course: Course) -> int:
     except SettingsError as error:
         say(str(error))
         return WRONG
+    except (JobFileMismatch, JobFileBusy) as error:
+        say(str(error))
+        return FAILED
+    except JobFileError as error:
+        say(str(error))
+        return BROKEN if course.begun else WRONG
     except EisenmpError as error:
         say(str(error))
-        return BROKEN if isinstance(error, InputError | OutputError) else 1
+        return BROKEN if isinstance(error, InputError | OutputError) else FAILED
 
 
 def _plan(path: str, ref: str, files: tuple[str, ...], options: dict[str, Any]) -> Plan:

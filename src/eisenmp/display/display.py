@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 from eisenmp.display.redirect import Above
 from eisenmp.display.screens import Screen, choose, installed
 from eisenmp.display.stream import write
+from eisenmp.display.warned import WorkerWarnings
 from eisenmp.errors import SettingsError
 from eisenmp.listen import Snapshot
 
@@ -52,6 +53,7 @@ class Display:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._screen: Screen | None = None
+        self._warnings = WorkerWarnings()
         self._logger = logging.getLogger("eisenmp")
 
     # ---- Listener
@@ -64,6 +66,9 @@ class Display:
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
             logger.handle(record)
+
+    def warned(self, fields: dict[str, Any]) -> None:
+        self._warnings.show(fields)
 
     def news(self, text: str) -> None:
         self._logger.warning(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from array import array
 from collections.abc import Callable
@@ -57,13 +56,7 @@ class Archive:
         self._pending: dict[int, dict[int, Record]] = {}
         self._waiting: dict[int, int] = {}  # tickets in there
         self._bytes: dict[int, int] = {}
-        self._reader: JobReader | None = None
-        self._reading = threading.Lock()
         self.on_error: Callable[[JobFileError], None] = lambda _: None
-
-    def __del__(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
 
     def begin(self) -> None:
         """Begin to write, and bring back what earlier runs have left. Without the lock."""
@@ -189,11 +182,8 @@ class Archive:
         Raises:
             JobFileError: it cannot be read, or must not be opened.
         """
-        with self._reading:
-            if self._reader is None:
-                self._reader = JobReader(self.path, trust=self._trust)
-            name = self._exchange.table[queue].name
-            return self._reader.window(self._reader.queue_number(name), first, stop, queue)
+        with JobReader(self.path, trust=self._trust) as reader:
+            return reader.window(reader.queue_number(self._exchange.table[queue].name), first, stop, queue)
 
     def saved_answer(self) -> tuple[bool, Any]:
         """Whether an earlier run was given the job's answer, and the answer."""

@@ -32,14 +32,13 @@ def open_archive(  # all that a job is made of
     function: Function | None,
     exchange: Exchange,
     results: Results,
-) -> Archive | None:
-    """The job file that the settings name; None: they name none. Nothing is written by the job's parts yet.
+) -> Archive:
+    """The job file that the settings name. Nothing is written by the job's parts yet.
 
     Raises:
         JobFileError: it cannot be used, or is that of another job.
     """
-    if settings.JOB is None:
-        return None
+    assert settings.JOB is not None
     path = os.fspath(settings.JOB)
     settings = _with_words(settings, path)
     journal = Journal.opened(path, settings.JOB_STORE or "pickle", force=settings.JOB_FORCE)

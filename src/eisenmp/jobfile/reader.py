@@ -7,7 +7,6 @@ does not keep SQLite from tidying its log.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from types import TracebackType
@@ -17,7 +16,7 @@ from eisenmp.errors import JobFileError, JobFileUntrusted, nearest
 from eisenmp.jobfile.borders import Run
 from eisenmp.jobfile.codec import Stored, split
 from eisenmp.jobfile.lock import is_alive, myself, read_owner
-from eisenmp.jobfile.schema import check_path, check_tables, connect, said
+from eisenmp.jobfile.schema import check_path, check_tables, connect, has_log, said
 from eisenmp.jobfile.summary import FailureRow, JobSummary, QueueSummary, RunSummary
 from eisenmp.jobfile.trust import is_own
 from eisenmp.jobfile.window import ItemCounts, StoredFacts, Window
@@ -244,7 +243,7 @@ def _opened(path: str) -> tuple[sqlite3.Connection, dict[str, Any]]:
     read. Where nothing can be written, a file without a log is whole as it lies there.
     """
     ways = ["ro", "rw", "ro&immutable=1"]
-    if os.path.exists(path + "-wal") or not os.access(path, os.R_OK):
+    if has_log(path):
         ways.pop()
     while True:
         db = connect(path, ways.pop(0))

@@ -71,7 +71,7 @@ def _forget(db: sqlite3.Connection, state: str) -> int:
     column = state.replace(" ", "_")
     for queue, ticket, seconds, items in rows:
         first, last = db.execute(
-            "SELECT first, last FROM finished WHERE queue = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+            "SELECT first, last FROM finished WHERE queue = ? AND first <= ? ORDER BY first DESC LIMIT 1",
             (queue, ticket),
         ).fetchone()
         db.execute("DELETE FROM finished WHERE queue = ? AND first = ?", (queue, first))
@@ -79,8 +79,8 @@ def _forget(db: sqlite3.Connection, state: str) -> int:
         db.executemany("INSERT INTO finished VALUES (?, ?, ?)", parts)
         _forget_value(db, queue, ticket)
         db.execute(
-            f"UPDATE queue SET {column} = {column} - 1, items = items - ?1, seconds = max(0, seconds - ?2) "
-            "WHERE queue = ?3",
+            f"UPDATE queue SET {column} = {column} - 1, items = items - ?, seconds = max(0, seconds - ?) "
+            "WHERE queue = ?",
             (items, seconds, queue),
         )
     db.execute("DELETE FROM failure WHERE state = ?", (state,))

@@ -21,6 +21,7 @@ __all__ = [
     "connect",
     "create",
     "explain",
+    "has_log",
     "prepare",
     "said",
 ]
@@ -174,14 +175,18 @@ def _check_size(path: str, head: bytes, size: int) -> None:
     page = int.from_bytes(head[16:18], "big") or 1
     page = 65536 if page == 1 else page
     pages = int.from_bytes(head[28:32], "big")
-    try:
-        has_log = os.path.getsize(path + "-wal") > 0
-    except OSError:
-        has_log = False
-    if not has_log and (len(head) < 100 or size < pages * page):
+    if not has_log(path) and (len(head) < 100 or size < pages * page):
         raise JobFileError(
             f"the job file {path} is cut off: {size} bytes of {pages * page} are there; use a copy of it"
         )
+
+
+def has_log(path: str) -> bool:
+    """Whether some of the file lies in the log beside it."""
+    try:
+        return os.path.getsize(path + "-wal") > 0
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -32,9 +32,9 @@ class Window:
         self._finished, self._empty = (
             Ranges(
                 db.execute(
-                    f"SELECT max(first, ?2), min(last + 1, ?3) FROM {table} WHERE queue = ?1 AND first < ?3 "
-                    "AND last >= ?2 ORDER BY first",
-                    (number, first, stop),
+                    f"SELECT max(first, :first), min(last + 1, :stop) FROM {table} WHERE queue = :queue "
+                    "AND first < :stop AND last >= :first ORDER BY first",
+                    {"queue": number, "first": first, "stop": stop},
                 )
             )
             for table in ("finished", "empty")
@@ -66,9 +66,9 @@ class Window:
         """From the row on that holds the first ticket: it may hold others before it."""
         for row in self._db.execute(
             "SELECT first, tickets, form, rows, value, cuts, seconds, slot, attempts FROM outcome "
-            "WHERE queue = ?1 AND first < ?3 AND first >= coalesce((SELECT first FROM outcome "
-            "WHERE queue = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), ?2) ORDER BY first",
-            (self._number, self._first, self._stop),
+            "WHERE queue = :queue AND first < :stop AND first >= coalesce((SELECT first FROM outcome "
+            "WHERE queue = :queue AND first <= :first ORDER BY first DESC LIMIT 1), :first) ORDER BY first",
+            {"queue": self._number, "first": self._first, "stop": self._stop},
         ):
             if row[0] + row[1] > self._first:
                 yield row

@@ -307,10 +307,10 @@ class Writer:
         number = self.books[queue].number
         batch.others.append(
             (
-                "INSERT INTO outcome SELECT ?1, ?2, 1, 'pickle', 0, ?3, ?4, 0, -1, 1 WHERE NOT EXISTS (SELECT * FROM "
-                "(SELECT first, tickets FROM outcome WHERE queue = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1) "
-                "WHERE first + tickets > ?2)",
-                (number, serial, *join(value)),
+                "INSERT INTO outcome SELECT ?, ?, 1, 'pickle', 0, ?, ?, 0, -1, 1 WHERE NOT EXISTS (SELECT * FROM "
+                "(SELECT first, tickets FROM outcome WHERE queue = ? AND first <= ? ORDER BY first DESC LIMIT 1) "
+                "WHERE first + tickets > ?)",
+                (number, serial, *join(value), number, serial, serial),
             )
         )
 

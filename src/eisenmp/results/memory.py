@@ -8,8 +8,10 @@ and while there is no reader yet, the last few. With a job file that has the val
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from eisenmp.errors import ResultsError
@@ -52,6 +54,7 @@ class Results(Mapping[str, "QueueResults"]):
         self._recent_tickets = 0
         self._dropped = 0
         self._streams: list[Stream] = []
+        self._window: list[Record] = []  # what was last asked of the job file, for who asks ticket by ticket
         self.newest: Stream | None = None  # the last one that came, still there or not
         self.last_failure: Record | None = None  # of a whole ticket, or of some of its items
         self.partly_failed = 0  # tickets
@@ -194,6 +197,7 @@ class Results(Mapping[str, "QueueResults"]):
         if track is None or serial >= len(track) or track.states[serial] != State.DONE or track.slots[serial] != slot:
             return
         if self.keeper is not None:
+            self._window = []
             self.keeper.late_value(queue, serial, value)
         if self.store:
             record: Record | None = self.records.setdefault(queue, {}).setdefault(serial, Record(queue, serial))
@@ -297,6 +301,10 @@ class Results(Mapping[str, "QueueResults"]):
         if not self.filed:
             return [self.records.get(queue, {}).get(at) or Record(queue, at)]
         assert self.keeper is not None
+        window = self._window
+        place = bisect_right(window, at, key=attrgetter("serial")) - 1
+        if place >= 0 and window[0].queue == queue and at - window[place].serial < window[place].tickets:
+            return window[place:]
         with self.cond:
             kept = self.keeper.durable.get(queue)
             there = kept.range_from(at) if kept is not None else None
@@ -304,7 +312,8 @@ class Results(Mapping[str, "QueueResults"]):
             waits = next((record for record in pending if 0 <= at - record.serial < record.tickets), None)
         if waits is not None:
             return [waits]
-        return (self.recall(queue, at, there[1]) if there and there[0] <= at else []) or [Record(queue, at)]
+        self._window = self.recall(queue, at, there[1]) if there and there[0] <= at else []
+        return self._window or [Record(queue, at)]
 
     def first_item(self, queue: str, ticket: int, known: tuple[int, int] = (0, 0)) -> int:
         """How many items the chunks before that ticket had. `known`: the same of another ticket, to count on from."""

@@ -86,7 +86,7 @@ def outcome_of(record: Record, at: int, name: str, facts: Facts) -> Outcome:
         for place, error in failures if value is not None else ():
             value[place] = error
         return made(value, failures[0][1] if failures else None, tuple(failures))
-    except Exception as reason:
+    except (Exception, SystemExit, GeneratorExit) as reason:  # a Ctrl-C is the user's
         error = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
         error.__cause__ = reason
         return made(None, error)

@@ -159,16 +159,18 @@ class Record:
         """See whether the value can be taken apart.
 
         Raises:
-            ProtocolError: it is no list, or not one of so many tickets.
+            ProtocolError: it is no list, or not one of so many tickets, or not of pickles where those are meant.
         """
         if self.value is None or self.form == Form.ONE:
             if self.tickets > 1 and self.value is not None:
                 raise ProtocolError(f"one result for {self.tickets} tickets")
             return
-        whole = opened(self.value[0]) if len(self.value) == 1 else None
+        whole: Any = opened(self.value[0]) if len(self.value) == 1 else None
         count = -(-len(whole) // (self.rows or 1)) if isinstance(whole, list) else -1
         if count != self.tickets:
             raise ProtocolError(f"a list of results of {count} tickets, not {self.tickets}")
+        if self.form == Form.PICKLES and not all(isinstance(piece, bytes | None) for piece in whole):
+            raise ProtocolError("a list of pickled results in which something is no pickle")
 
     def apart(self) -> list[Record]:
         """Each of its tickets as a record of its own."""

@@ -12,9 +12,10 @@ from typing import Any
 
 from eisenmp.functions import FUNCTION, Function
 from eisenmp.parcel import Place, open_place
+from eisenmp.traces import remote_text
 from eisenmp.wire import Buffer
 
-__all__ = ["Kit", "StartError", "traceback_text"]
+__all__ = ["Kit", "StartError"]
 
 
 class StartError(Exception):
@@ -64,7 +65,7 @@ class Kit:
                 self.objects[name] = open_place(place)
             except BaseException as error:
                 words = f"{what} cannot be made in the worker: {type(error).__name__}: {error}"
-                raise StartError(words, traceback_text(error)) from error
+                raise StartError(words, remote_text(error)) from error
             self._forget(name)
         return self.objects
 
@@ -83,10 +84,3 @@ def _here(place: Place, files: list[int] | None) -> Place:
     if isinstance(place, tuple) and files is not None:
         return files.pop(0), place[1]
     return place
-
-
-def traceback_text(error: BaseException) -> str:
-    """The error as the interpreter would show it."""
-    import traceback  # start-up time that a worker in good order need not spend
-
-    return "".join(traceback.format_exception(error)).rstrip()

@@ -31,10 +31,11 @@ from typing import Any
 
 from eisenmp.errors import ProtocolError
 from eisenmp.functions import Function, begin
+from eisenmp.traces import remote_text
 from eisenmp.wire import HEAD_BYTES, Kind, encode, read_head
 from eisenmp.worker.channel import Disconnected, WorkerChannel
 from eisenmp.worker.inbox import Inbox
-from eisenmp.worker.kit import Kit, StartError, traceback_text
+from eisenmp.worker.kit import Kit, StartError
 from eisenmp.worker.loader import load
 from eisenmp.worker.loop import bind, call_until_done, run_plain
 from eisenmp.worker.streams import Outlets
@@ -182,7 +183,7 @@ def _prepare(toolbox: Toolbox, inbox: Inbox, kit: Kit) -> Callable[..., Any]:
     except Disconnected:
         raise
     except BaseException as error:
-        raise StartError(_blame(error, path), traceback_text(error)) from error
+        raise StartError(_blame(error, path), remote_text(error)) from error
 
 
 def _begin_function(function: Function) -> Callable[..., Any]:
@@ -191,7 +192,7 @@ def _begin_function(function: Function) -> Callable[..., Any]:
     except Disconnected:
         raise
     except BaseException as error:
-        raise StartError(_blame(error, "function"), traceback_text(error)) from error
+        raise StartError(_blame(error, "function"), remote_text(error)) from error
 
 
 def _blame(error: BaseException, path: str) -> str:

@@ -24,7 +24,12 @@ class ToManager(logging.Handler):
     def address(self, inbox: Way, identity: Mapping[str, Any]) -> None:
         """From now on records come from this process."""
         self._inbox = inbox
-        self._identity = {"worker": identity["name"], "slot": identity["slot"], "pid": os.getpid()}
+        self._identity = {
+            "worker": identity["name"],
+            "slot": identity["slot"],
+            "processName": identity["name"],
+            "pid": os.getpid(),
+        }
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

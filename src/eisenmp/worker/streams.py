@@ -1,14 +1,16 @@
-"""What a worker prints, sent to the manager as whole lines; its log records go the same way (records.py)."""
+"""What a worker prints, sent to the manager as whole lines. Log records (records.py) and warnings (warned.py) too."""
 
 from __future__ import annotations
 
 import io
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eisenmp.wire import Buffer, Kind, encode
+from eisenmp.worker.warned import WarningsToManager
 
 if TYPE_CHECKING:
     from eisenmp.worker.inbox import Lease
@@ -83,7 +85,7 @@ def redirect(inbox: Way) -> tuple[LineStream, LineStream]:
 
 
 class Outlets:
-    """All ways on which a process speaks to its user: the two streams and the log handler.
+    """All ways on which a process speaks to its user: the two streams, the log handler, the warnings.
 
     Modules that the template has imported may hold on to them, so a fork does not make its own but turns them.
 
@@ -103,6 +105,7 @@ class Outlets:
             self._take_logging()
         else:
             sys.meta_path.insert(0, _Awaited("logging", self._take_logging))
+        self._warnings = warnings.showwarning = WarningsToManager(inbox, identity)
 
     def _take_logging(self) -> None:
         from eisenmp.worker.records import redirect_logging
@@ -116,6 +119,7 @@ class Outlets:
             stream.inbox = inbox
         if self._handler is not None:
             self._handler.address(inbox, identity)
+        self._warnings.address(inbox, identity)
 
     def finish(self) -> None:
         """Send what never got its line end."""

@@ -1,0 +1,85 @@
+"""Spreads the ways to start workers over the Pythons: each case runs on each Python, but not in each way on each.
+
+A test of three cases in all three ways is 3 × 3 × 3 runs with the three Pythons, and most of what CI does is starting
+processes. So each Python runs each case in one of the ways, the next Python in the next: together they run them all. On
+each Python every case has its turn, and so has every way of each test. Threads (``inline``) cost nothing and always
+run. ``--every-way`` runs the whole product, and so does naming a test: ``tests/….py::test_…``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+__all__ = ['WAYS', 'Case', 'leave_out', 'selected']
+
+WAYS: Final = ('spawn', 'forkserver', 'fork')  # in the order in which they take turns
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of a test: the values of its parameters, and the place of each in the list of its parameter."""
+
+    values: Mapping[str, Any]
+    places: Mapping[str, int]
+
+    def way_of(self, name: str) -> str | None:
+        """The value of that parameter, when it is a way to start processes."""
+        value = self.values.get(name)
+        return value if isinstance(value, str) and value in WAYS else None
+
+    def others(self, name: str) -> tuple[tuple[str, int], ...]:
+        """The places of the other parameters."""
+        return tuple(sorted((other, place) for other, place in self.places.items() if other != name))
+
+
+def selected(cases: Sequence[Case], turn: int) -> list[bool]:
+    """Which runs of one test have their turn; every `turn` of three in a row has others, and the three have all.
+
+    Args:
+        cases: all runs of the test.
+        turn: of the Python, any number.
+    """
+    name = _axis(cases)
+    if name is None or len({case.others(name) for case in cases}) < len(WAYS):
+        return [True] * len(cases)
+    chosen = []
+    for case in cases:
+        way = case.way_of(name)
+        # the sum, so that no value of another parameter always comes with the same way
+        at = sum(place for _, place in case.others(name)) + turn
+        chosen.append(way is None or WAYS[at % len(WAYS)] == way)
+    return chosen
+
+
+def _axis(cases: Iterable[Case]) -> str | None:
+    """The parameter that takes all the ways, if there is just one."""
+    ways: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        for name in case.values:
+            if way := case.way_of(name):
+                ways[name].add(way)
+    whole = [name for name, found in ways.items() if len(found) == len(WAYS)]
+    return whole[0] if len(whole) == 1 else None
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take out of the collected tests what has its turn on another Python."""
+    if config.getoption('--every-way') or any('::' in argument for argument in config.args):
+        return
+    tests: dict[Hashable, list[pytest.Function]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, 'callspec'):
+            tests[item.nodeid.partition('[')[0]].append(item)
+    left_out: set[pytest.Item] = set()
+    for runs in tests.values():
+        cases = [Case(run.callspec.params, run.callspec.indices) for run in runs]
+        left_out.update(run for run, has in zip(runs, selected(cases, sys.version_info.minor), strict=True) if not has)
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
