@@ -112,9 +112,7 @@ def kill_at(call: list[str], job: str, flights: int) -> int:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     status = eisenmp.job_status(job)
-    print(
-        f"killed:  {status.done:>7,} of {flights_of(status):,} flights are done; the job is {status.state}", flush=True
-    )
+    print(f"killed:  {status.done:>7,} of {status.total:,} flights are done; the job is {status.state}", flush=True)
     return status.done
 
 
