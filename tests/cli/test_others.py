@@ -179,7 +179,7 @@ def test_doctor_of_a_sick_machine(folder: Path) -> None:
 
 def test_help_and_version(command: Command) -> None:
     assert eisenmp.__version__ in command('--version').stdout.decode()
-    for name in ('demo', 'doctor', 'map', 'run'):
+    for name in ('demo', 'doctor', 'map', 'results', 'resume', 'retry', 'run', 'status'):
         assert name in command('--help').stdout.decode()
         text = command(name, '--help').stdout.decode()
         assert text.startswith(f'Usage: eisenmp {name}')
@@ -241,8 +241,8 @@ def test_a_library_that_loads_nothing_of_it(folder: Path) -> None:
 def test_completion(folder: Path) -> None:
     """By click's means: the shell asks the command itself."""
     for words, at, expected in (
-        ('eisenmp ', 1, {'demo', 'doctor', 'map', 'run'}),
-        ('eisenmp demo ', 2, {'anagrams', 'primes', 'search', 'flights'}),
+        ('eisenmp ', 1, {'demo', 'doctor', 'map', 'results', 'run', 'status'}),
+        ('eisenmp demo ', 2, {'anagrams', 'primes', 'search', 'flights', 'longrun'}),
         ('eisenmp run --set NUM', 3, {'NUM_PROCS=', 'NUM_ROWS='}),
         ('eisenmp map --start-method ', 3, {'spawn', 'forkserver', 'fork'}),
     ):

