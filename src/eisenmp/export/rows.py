@@ -191,8 +191,14 @@ def _state(kind: str | None) -> str:
 
 
 def _numbered(blank: Row, results: Iterator[tuple[Any, str | None]]) -> Iterator[Row]:
-    for at, (value, error) in enumerate(results):
-        yield blank._replace(entry=at, value=value, error=error, state="done" if error is None else "failed")
+    """Lines are entries; an error has no line, so it is none."""
+    entry = 0
+    for value, error in results:
+        if error is not None:
+            yield blank._replace(error=error, state="failed")
+        else:
+            yield blank._replace(entry=entry, value=value)
+            entry += 1
 
 
 def _entries(blank: Row, value: Any, first: int = 0) -> Iterator[Row]:
