@@ -265,10 +265,13 @@ class Holder:
     pass
 
 
-def test_views_in_circles_of_garbage(memory: Memory) -> None:
+def test_views_in_circles_of_garbage(memory: Memory, request: pytest.FixtureRequest) -> None:
     """Older Pythons crash over a memoryview with views of its own that the garbage collector takes for garbage."""
     Writer(memory, 0).put([bytes(100)], 100)
     reader, shelf = Lender(memory, 0), Shelf(HALF)
+    gc.collect()
+    gc.freeze()  # the objects of thousands of other tests need not be looked at again and again
+    request.addfinalizer(gc.unfreeze)
     for n in range(200):
         views = [reader.open(0, 100), shelf.copy(memoryview(b'a' * PAGE))]
         holder: Any = Holder()
