@@ -265,13 +265,20 @@ class Holder:
     pass
 
 
-def test_views_in_circles_of_garbage(memory: Memory, request: pytest.FixtureRequest) -> None:
+@pytest.fixture
+def small_heap() -> Iterator[None]:
+    """The collector looks at nothing that was there before: all that thousands of tests have left takes it long."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures('small_heap')
+def test_views_in_circles_of_garbage(memory: Memory) -> None:
     """Older Pythons crash over a memoryview with views of its own that the garbage collector takes for garbage."""
     Writer(memory, 0).put([bytes(100)], 100)
     reader, shelf = Lender(memory, 0), Shelf(HALF)
-    gc.collect()
-    gc.freeze()  # the objects of thousands of other tests need not be looked at again and again
-    request.addfinalizer(gc.unfreeze)
     for n in range(200):
         views = [reader.open(0, 100), shelf.copy(memoryview(b'a' * PAGE))]
         holder: Any = Holder()
