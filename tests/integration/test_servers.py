@@ -388,18 +388,21 @@ def test_a_restart_of_one_slot_gives_it_its_ports_again(fork_lab: Lab) -> None:
     assert [outcome.error for outcome in emp.wait(ALARM)['mp_input_q']] == [None, None]
 
 
-def test_who_does_not_listen_to_sigterm_is_killed_after_the_grace(fork_lab: Lab) -> None:
-    worker = """
-        import signal, threading
+# It hears SIGTERM and goes on.
+DEAF = """
+    import signal, threading
 
-        def entry(toolbox):
-            signal.signal(signal.SIGTERM, lambda *_: None)
-            toolbox.mp_output_q.put('up')
-            while True:
-                threading.Event().wait(0.01)
-    """
+    def entry(toolbox):
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        toolbox.mp_output_q.put('up')
+        while True:
+            threading.Event().wait(0.01)
+"""
+
+
+def test_who_does_not_listen_to_sigterm_is_killed_after_the_grace(fork_lab: Lab) -> None:
     emp = fork_lab.mp()
-    fork_lab.start(emp, worker, GRACE=0.5)
+    fork_lab.start(emp, DEAF, GRACE=0.5)
     assert emp.mp_output_q.get(timeout=ALARM) == 'up'
     before = emp.proc_list[0]
     emp.restart(0, ALARM)
@@ -484,17 +487,8 @@ def test_there_is_no_such_slot(fork_lab: Lab, slot: Any) -> None:
 
 
 def test_a_job_that_ends_meanwhile_says_so(fork_lab: Lab) -> None:
-    worker = """
-        import signal, threading
-
-        def entry(toolbox):
-            signal.signal(signal.SIGTERM, lambda *_: None)
-            toolbox.mp_output_q.put('up')
-            while True:
-                threading.Event().wait(0.01)
-    """
     emp = fork_lab.mp()
-    fork_lab.start(emp, worker)
+    fork_lab.start(emp, DEAF)
     emp.mp_output_q.get(timeout=ALARM)
     with pytest.raises(TimeoutError, match='slot 0 is not at work again after 0.1 s'):
         emp.restart(0, 0.1)
