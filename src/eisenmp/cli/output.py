@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from eisenmp.cli.exits import OutputClosed, OutputError
+from eisenmp.wholefile import begin, put_in_place
 
 __all__ = ["STDOUT", "Output", "open_output", "watch_reader"]
 
@@ -91,20 +92,14 @@ class _WholeFile(_Stream):
     """Written under another name in the same folder, and renamed at the end."""
 
     def __init__(self, path: str) -> None:
-        import tempfile  # takes milliseconds that a pipe need not spend
-
         self._path = os.path.realpath(path)  # a link stays one
-        folder, name = os.path.split(self._path)
-        _tidy(folder, name)
-        file, self._temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
-        _hold(file)
+        file, self._temporary = begin(self._path)
         super().__init__(file, path)
 
     def finish(self) -> None:
         try:
-            os.chmod(self._temporary, self._mode())
             os.close(self._file)
-            os.replace(self._temporary, self._path)
+            put_in_place(self._temporary, self._path)
         except OSError as error:
             self._remove()
             raise OutputError(f"{self._name} cannot be written: {error.strerror or error}") from error
@@ -116,37 +111,6 @@ class _WholeFile(_Stream):
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
             os.unlink(self._temporary)
-
-    def _mode(self) -> int:
-        """That of the file in whose place it comes, or what a new file gets."""
-        try:
-            return stat.S_IMODE(os.stat(self._path).st_mode)
-        except FileNotFoundError:
-            mask = os.umask(0)
-            os.umask(mask)
-            return 0o666 & ~mask
-
-
-def _hold(file: int) -> bool:
-    """Mark it as ours while it is open; False: somebody has it, or that cannot be told."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-def _tidy(folder: str, name: str) -> None:
-    """Remove what commands that were killed have left of the same file."""
-    for other in os.listdir(folder):
-        if other.startswith(f".{name}.") and other.endswith(".part"):
-            with contextlib.suppress(OSError):
-                file = os.open(os.path.join(folder, other), os.O_RDWR)
-                if _hold(file):
-                    os.unlink(os.path.join(folder, other))
-                os.close(file)
 
 
 def watch_reader(call: Callable[[], None]) -> None:
