@@ -40,6 +40,7 @@ from eisenmp.wire import Kind, encode
 
 if TYPE_CHECKING:
     from eisenmp.jobfile.archive import Archive
+    from eisenmp.live import Live
 
 __all__ = ["Mp", "Queues"]
 
@@ -93,6 +94,7 @@ class Mp:
         self._retrieved = False  # somebody was told the job's error
         self._owned = True  # the interpreter waits for the job
         self._display: Display | None = None
+        self._live: Live | None = None
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self._early_results.on_interrupt = self.cut_off
         self.queues = Queues()
@@ -534,6 +536,16 @@ class Mp:
             info = self._dispatcher.messages.info if self._dispatcher is not None else {}
             return take_snapshot(self._started(), info)
 
+    def live_view(self) -> Live:
+        """What pages and terminals show; made when it is asked for first. See :mod:`eisenmp.live`."""
+        job = self._started()
+        with self._lock:
+            if self._live is None:
+                from eisenmp.live import live_view  # not for those whom nobody watches
+
+                self._live = live_view(job, lambda: self._dispatcher.messages.info if self._dispatcher else {})
+            return self._live
+
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up."""
         with self._lock:
@@ -549,6 +561,8 @@ class Mp:
         settings = self._started().settings
         if self._display is not None:
             self._display.stop()
+        if self._live is not None:
+            self._live.end()
         if settings.wants_values:
             Result.result_dict = self.results.as_dict()
         print_results(self.results, settings)
