@@ -48,7 +48,7 @@ class History:
         half = len(bars) // 2
         old, new = bars[:half], bars[half:]
         slots = len({bar.slot for bar in old})
-        width = max(1e-3, (old[-1].start - old[0].start) * slots / (self._limit // 4))
+        width = max(1e-3, (old[-1].start - old[0].start) / max(1, self._limit // 4 // slots - 1))
         old = thinned(old, width)
         spare = len(old) - self._limit // 4
         kept = [*old[max(0, spare) :], *new] if spare > 0 else [*old, *new]

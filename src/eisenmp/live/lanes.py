@@ -35,8 +35,17 @@ class Bar:
 
     def row(self) -> list[Any]:
         """As it is sent."""
-        end = None if self.end is None else round(self.end, 4)
-        return [self.slot, round(self.start, 4), end, self.kind, self.ticket, self.count]
+        end = None if self.end is None else round(self.end, 6)
+        return [self.slot, round(self.start, 6), end, self.kind, self.ticket, self.count]
+
+
+@dataclass(slots=True)
+class _Clump:
+    end: float
+    seconds: float
+    count: int
+    queue: int
+    serial: int
 
 
 class Lane:
@@ -52,6 +61,7 @@ class Lane:
         self._name = name
         self._last_end = 0.0  # of the last bar that is done
         self._open: Bar | None = None  # what goes on: a start, a chunk that takes long, a gap without a process
+        self._clump: _Clump | None = None  # answers that came together, so that none of them tells when it was begun
         self._run: Bar | None = None  # of short chunks
         self._cell = -1  # which tenth of a second `_cell_start` … are about
         self._cell_start = 0.0
@@ -60,44 +70,49 @@ class Lane:
 
     def answered(self, answer: Answer, end: float, seconds: float) -> None:
         """A try has ended at `end`, after `seconds` of work."""
-        self._end_open(end, answer.tickets)
-        if self._last_end >= end:
-            return  # the open bar was about this one
-        if seconds >= _CELL:
-            self._run = None
-            start = max(self._last_end, end - seconds)
-            self._done(Bar(self._slot, start, end, "work", self._name(answer.queue, answer.serial), answer.tickets))
-        else:
-            self._short(answer, end, seconds)
+        if self._open is not None:
+            self.flush()
+            self._end_open(end, answer.tickets)
+            return
+        clump = self._clump
+        if clump is not None and end - seconds < clump.end and int(end / _CELL) == int(clump.end / _CELL):
+            clump.end, clump.seconds, clump.count = end, clump.seconds + seconds, clump.count + answer.tickets
+            return
+        self.flush()
+        self._clump = _Clump(end, seconds, answer.tickets, answer.queue, answer.serial)
 
-    def _short(self, answer: Answer, end: float, seconds: float) -> None:
-        cell = int(end / _CELL)
-        if cell != self._cell or self._run is None:
-            self._enter(cell, end, seconds, answer)
+    def flush(self) -> None:
+        """Draw what has come in together."""
+        clump, self._clump = self._clump, None
+        if clump is None:
+            return
+        start = max(self._last_end, clump.end - clump.seconds)
+        if clump.seconds < _CELL:
+            self._short(clump, start)
+        elif start < clump.end:
+            self._run = None
+            self._done(Bar(self._slot, start, clump.end, "work", self._name(clump.queue, clump.serial), clump.count))
+
+    def _short(self, clump: _Clump, start: float) -> None:
+        cell = int(clump.end / _CELL)
         run = self._run
-        assert run is not None and run.end is not None
-        run.count += answer.tickets
-        self._cell_work += seconds
-        whole = end - self._cell_start
-        run.end = max(run.end, end if self._cell_work >= _FULL * whole else self._cell_start + self._cell_work)
+        if run is None or cell != self._cell:
+            self._cell, self._cell_work = cell, 0.0
+            goes_on = run is not None and start - self._last_end <= (1 - _FULL) * _CELL
+            if run is None or not goes_on or start - run.start >= _LONGEST:
+                run = self._run = Bar(self._slot, start, start, "work", self._name(clump.queue, clump.serial), 0)
+            self._cell_start = self._last_end if goes_on else start
+        assert run.end is not None
+        run.count += clump.count
+        self._cell_work += clump.seconds
+        worked_through = self._cell_work >= _FULL * (clump.end - self._cell_start)
+        run.end = max(run.end, clump.end if worked_through else self._cell_start + self._cell_work)
         self._last_end = run.end
         self.changed[id(run)] = run
 
-    def _enter(self, cell: int, end: float, seconds: float, answer: Answer) -> None:
-        """The first short chunk in another tenth of a second: a new bar begins, unless the last one goes on."""
-        border = cell * _CELL
-        run = self._run
-        goes_on = run is not None and cell == self._cell + 1 and border - self._last_end <= (1 - _FULL) * _CELL
-        self._cell, self._cell_work = cell, 0.0
-        if run is not None and goes_on and border - run.start < _LONGEST:
-            self._cell_start = self._last_end
-            return
-        start = border if run is not None and goes_on else max(border, end - seconds)
-        start = self._cell_start = max(start, self._last_end)
-        self._run = Bar(self._slot, start, start, "work", self._name(answer.queue, answer.serial), 0)
-
     def phase(self, phase: str, at: float) -> None:
         """The slot's process starts, is up, or is gone."""
+        self.flush()
         self._end_open(at)
         self._run = None
         if phase in ("start", "down"):
@@ -173,6 +188,8 @@ class Lanes:
                 lane.answered(one, one.end - began, one.seconds or one.end - one.begun)
             else:
                 lane.phase(one.phase, one.at - began)
+        for lane in self._lanes.values():
+            lane.flush()
         for worker in workers:
             self._lane(worker.slot).at_work(worker, now)
         return self._changed()
