@@ -305,8 +305,11 @@ class Test_live:
         assert late.told[0]['state']['n'] + 1 == late.told[1]['n']
         assert (early.told[-1]['over'], late.told[-1]['over'], early.told[-2]['over']) == (True, True, False)
         assert live.over
+        assert early.ended
+        assert late.ended
         after = Audience()
         live.subscribe(after)
+        assert after.ended
         assert [message['kind'] for message in after.told] == ['history']
         assert after.told[0]['state']['over']
 
@@ -343,6 +346,7 @@ class Audience:
 
     def __init__(self, fails_after: int = 10**9) -> None:
         self.told: list[dict[str, Any]] = []
+        self.ended = False
         self._fails_after = fails_after
         self._news = threading.Condition()
 
@@ -350,7 +354,9 @@ class Audience:
         if len(self.told) >= self._fails_after:
             raise ConnectionError('gone')
         with self._news:
-            self.told.append(json.loads(line))
+            self.ended = self.ended or not line
+            if line:
+                self.told.append(json.loads(line))
             self._news.notify_all()
 
     def wait_for(self, true: Callable[[], bool]) -> bool:

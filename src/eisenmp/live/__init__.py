@@ -12,20 +12,25 @@ import time
 from collections.abc import Callable, Mapping
 
 from eisenmp.job import Job
+from eisenmp.live.actions import Actions
 from eisenmp.live.ears import Ears
 from eisenmp.live.live import Live
 from eisenmp.snapshot import Look, take_look
 
-__all__ = ["Live", "live_view"]
+__all__ = ["Actions", "Live", "live_view"]
 
 
-def live_view(job: Job, info: Callable[[], Mapping[str, int]], can: Callable[[], list[str]] = list) -> Live:
+def live_view(
+    job: Job,
+    info: Callable[[], Mapping[str, int]],
+    actions: Actions | None = None,
+) -> Live:
     """The live view of a job, which notes from now on what happens to it. Nobody looks yet.
 
     Args:
         job: the job.
         info: rows that workers have reported through mp_info_q, by name; called under the job's lock.
-        can: which actions the job can take now.
+        actions: what may be done to it.
     """
     with job.lock:
         job.open_tap()
@@ -36,7 +41,7 @@ def live_view(job: Job, info: Callable[[], Mapping[str, int]], can: Callable[[],
         with job.lock:
             return take_look(job, info())
 
-    return Live(_facts(job), look, ears, can)
+    return Live(_facts(job), look, ears, actions)
 
 
 def _facts(job: Job) -> dict[str, object]:

@@ -30,11 +30,11 @@ class History:
         self._bars: dict[tuple[int, float, str], Bar] = {}
         self._failures: deque[dict[str, Any]] = deque(maxlen=_FAILURES)
         self._logs: deque[dict[str, Any]] = deque(maxlen=_LOGS)
-        self._state: dict[str, Any] | None = None
+        self.state: dict[str, Any] | None = None
 
     def add(self, state: dict[str, Any], bars: Iterable[Bar]) -> None:
         """One more state, and the bars of its lanes."""
-        self._state = state
+        self.state = state
         self._series.add(state["seconds"], _figures(state))
         self._failures.extend(state["failures"])
         self._logs.extend(state["logs"])
@@ -56,7 +56,7 @@ class History:
 
     def as_dict(self) -> dict[str, Any]:
         """As it is sent. Of the last state, what is told here already is left out."""
-        last = None if self._state is None else {**self._state, "lanes": [], "failures": [], "logs": []}
+        last = None if self.state is None else {**self.state, "lanes": [], "failures": [], "logs": []}
         return {
             "kind": "history",
             "series": self._series.as_dict(),

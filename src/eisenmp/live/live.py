@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from eisenmp.live.actions import Actions
 from eisenmp.live.ears import Ears
 from eisenmp.live.history import History
 from eisenmp.live.state import States
@@ -33,7 +34,7 @@ class Live:
         facts: see :class:`eisenmp.live.state.States`.
         look: at the job; called without its lock.
         ears: what is printed and logged.
-        can: which actions the job can take now.
+        actions: what may be done to the job.
         every: seconds between two looks.
     """
 
@@ -42,14 +43,14 @@ class Live:
         facts: Mapping[str, Any],
         look: Callable[[], Look],
         ears: Ears,
-        can: Callable[[], list[str]] = list,
+        actions: Actions | None = None,
         every: float = _EVERY,
     ) -> None:
         self._states = States(facts)
         self._history = History()
         self._look = look
         self._ears = ears
-        self._can = can
+        self.actions = actions
         self._every = every
         self._lock = threading.Lock()  # of what is below
         self._sends: list[Send] = []
@@ -68,13 +69,15 @@ class Live:
     def subscribe(self, send: Send) -> Callable[[], None]:
         """Tell `send` the history, at once and on this thread, and then each state, until the returned is called.
 
-        A message is one line of JSON (UTF-8, without its end). `send` is called by a thread that others wait for: it
-        must not block. One that raises is called no more.
+        A message is one line of JSON (ASCII, without its end); an empty one says that no more will come. `send` is
+        called by a thread that others wait for: it must not block. One that raises is called no more.
         """
         self.begin()
         with self._lock:
             send(_encoded(self._history.as_dict()))
-            if not self.over:
+            if self.over:
+                send(b"")
+            else:
                 self._sends.append(send)
 
         def leave() -> None:
@@ -83,6 +86,11 @@ class Live:
                     self._sends.remove(send)
 
         return leave
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """The newest state; None: there is none yet."""
+        return self._history.state
 
     def end(self) -> None:
         """The job is over: tell the last state and no more."""
@@ -97,8 +105,7 @@ class Live:
             pause = 0.0  # the first state is there at once
             while not self._stop.wait(pause):
                 began = time.thread_time()
-                if self._tell(over=False):
-                    return  # it has ended in a way that nobody has told of
+                self._tell(over=False)
                 cost = time.thread_time() - began
                 pause = max(self._every, min(_SELDOM, cost / _SHARE))
             self._tell(over=True)
@@ -109,19 +116,20 @@ class Live:
         finally:
             with self._lock:
                 self.over = True
+                self._send(b"")
                 self._sends.clear()
 
-    def _tell(self, *, over: bool) -> bool:
-        """One look, one state for all. True: it was the last."""
+    def _tell(self, *, over: bool) -> None:
+        """One look, one state for all."""
         look = self._look()
         for make in self.on_look:
             make(look)
+        can = self.actions.can(look.snapshot) if self.actions is not None else []
         with self._lock:
-            state, bars = self._states.make(look, self._ears.take(), self._can(), over=over)
+            state, bars = self._states.make(look, self._ears.take(), can, over=over)
             self._history.add(state, bars)
             if self._sends:
                 self._send(_encoded(state))
-        return bool(state["over"])
 
     def _send(self, line: bytes) -> None:
         for send in list(self._sends):

@@ -68,7 +68,7 @@ class States:
             "n": self._count,
             "job": self._facts,
             "seconds": _rounded(snapshot.seconds),
-            "over": over or snapshot.over,
+            "over": over,
             "stopping": snapshot.stopping,
             **_totals(board, snapshot),
             "all": None if board.whole is None else _stream(board.whole),
