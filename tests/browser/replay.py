@@ -32,9 +32,11 @@ _LONG: Final = 7200  # states: an hour
 class Invented:
     """A job that never was: so many workers, chunks of about 0.4 s, every now and then a failure, a death, a straggler."""
 
-    def __init__(self, slots: int = 4, seed: int = 1) -> None:
+    def __init__(self, slots: int = 4, seed: int = 1, *, endless: bool = False) -> None:
+        self.endless = endless
         self.draw = random.Random(seed)
         self.n = 0
+        self.last: dict[str, Any] | None = None
         self.stopping = False
         self.slots: list[dict[str, Any]] = []
         self.done = self.failed = self.aside = self.restarts = self.failures = self.chunk = 0
@@ -64,7 +66,7 @@ class Invented:
     def history(self) -> dict[str, Any]:
         """As for a page that is opened now."""
         nothing: dict[str, Any] = {'t': [], 'rate': [], 'p50': [], 'p95': [], 'queues': {}, 'cpu': {}, 'memory': {}}
-        return {'kind': 'history', 'series': nothing, 'lanes': [], 'failures': [], 'logs': [], 'state': None}
+        return {'kind': 'history', 'series': nothing, 'lanes': [], 'failures': [], 'logs': [], 'state': self.last}
 
     def state(self) -> dict[str, Any]:
         """The next state."""
@@ -83,14 +85,14 @@ class Invented:
         took.sort()
         stream = {'name': 'orders', 'done': self.done, 'total': total, 'made': self.done + 8000, 'rate': rate, 'left': 3600.0, 'feeders': 1}
         other = {'name': 'pictures', 'done': self.done // 9, 'total': None, 'made': self.done // 8, 'rate': rate / 9, 'left': None, 'feeders': 2}
-        whole = {**stream, 'name': 'all', 'done': self.done + self.done // 9, 'total': None, 'left': None}
+        whole = {**stream, 'name': 'all', 'done': self.done + self.done // 9, 'total': None if self.endless else total * 10 // 9}
         working = [worker for worker in self.slots if worker['kind'] == 'work']
-        return {
+        self.last = {
             'kind': 'state', 'n': self.n,
             'job': {'name': 'invented.py', 'pid': 1234, 'started': 1_764_000_000.0, 'version': '2.0.0', 'python': '3.12.1', 'engine': 'local', 'start_method': 'spawn'},
             'seconds': self.seconds, 'over': False, 'stopping': self.stopping, 'slots': len(self.slots), 'up': len(working), 'restarts': self.restarts,
             'chunks': {'done': self.chunk, 'failed': self.failed, 'partly_failed': 0, 'set_aside': self.aside},
-            'all': whole if self.n % 2 else {**whole, 'total': total}, 'streams': [stream, other],
+            'all': whole, 'streams': [stream, other],
             'latency': {'p50': took[len(took) // 2] if took else None, 'p95': took[-1] if took else None, 'n': len(took)},
             'queues': [
                 {'name': 'orders', 'fill': 4 + self.n % 7, 'bound': 16, 'full': False},
@@ -102,13 +104,14 @@ class Invented:
             'lanes': lanes, 'failures': failures, 'logs': logs,
             'can': ['stop', 'restart', 'resize', 'retry'],
         }  # fmt: skip
+        return self.last
 
     def _worker(self, worker: dict[str, Any]) -> dict[str, Any]:
         working = worker['kind'] == 'work'
         return {
             'slot': worker['slot'], 'name': f'Process-{worker["slot"] + 1}', 'pid': worker['pid'],
             'state': {'work': 'working', 'start': 'starting', 'down': 'gone'}[worker['kind']],
-            'ticket': worker['ticket'], 'age': self.seconds - worker['since'] if working else None,
+            'ticket': worker['ticket'], 'age': max(0.0, self.seconds - worker['since']) if working else None,
             'rate': 2.4, 'cpu': self.draw.uniform(70, 100) if working else 2.0,
             'memory': (40 << 20) + 9000 * (self.n % 600) + worker['slot'] * (1 << 20), 'restarts': worker['restarts'],
         }  # fmt: skip
@@ -125,7 +128,7 @@ class Invented:
             logs.append({'seconds': ended, 'level': draw.choice(['print', 'DEBUG', 'INFO', 'WARNING']), 'worker': f'Process-{slot + 1}', 'text': f'{worker["ticket"]}: {draw.randrange(10**6)} rows <b>& more</b>'})
             if draw.random() < 0.01:
                 self._fail(worker, ended, failures)
-        if worker['kind'] == 'work' and draw.random() < 0.01:
+        if worker['kind'] == 'work' and draw.random() < 0.008:
             self.die(worker)
             return
         idle = draw.choice([0, 0, 0, 0.4])
@@ -138,7 +141,7 @@ class Invented:
         self.aside += aside
         self.failed += not aside
         text = "CrashError: its workers died: exit codes -9, -9, -9" if aside else "ValueError: <img src=x onerror=alert(1)> is no number"
-        failures.append({'id': self.failures, 'seconds': ended, 'queue': 'orders', 'ticket': worker['ticket'], 'slot': worker['slot'], 'kind': 'set aside' if aside else 'failed', 'text': text, 'traceback': f'Traceback (most recent call last):\n  File "worker.py", line 12, in entry\n    number = int(row[3])\n{text}'})  # fmt: skip
+        failures.append({'id': self.failures, 'seconds': ended, 'queue': 'orders', 'ticket': int(worker['ticket'].rpartition('_')[2]), 'slot': worker['slot'], 'kind': 'set aside' if aside else 'failed', 'text': text, 'traceback': f'Traceback (most recent call last):\n  File "worker.py", line 12, in entry\n    number = int(row[3])\n{text}'})  # fmt: skip
 
 
 class Replay:
@@ -153,6 +156,7 @@ class Replay:
         self.job = job
         self.pace = pace
         self.actions: list[tuple[str, dict[str, Any]]] = []
+        self.pages = 0
         self.closing = threading.Event()
         replay = self
 
@@ -171,8 +175,10 @@ class Replay:
 
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What one page is told."""
+        self.pages += 1
+        page = self.pages
         yield 'history', self.job.history()
-        while not self.closing.is_set() and self.pace(self.job.n):
+        while not self.closing.is_set() and self.pace(self.job.n) and page == self.pages:  # the newest page has the job
             yield 'state', self.job.state()
 
     def act(self, name: str, body: dict[str, Any]) -> str:

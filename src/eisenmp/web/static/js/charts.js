@@ -122,8 +122,8 @@ function legendEntry() {
 
 const RATE = [{ name: "rate", label: "items a second", hue: "accent", area: true }];
 const LATENCY = [
-  { name: "p50", label: "half are faster than", hue: "accent" },
-  { name: "p95", label: "95 % are faster than", hue: "hue-2", dash: [5, 4] },
+  { name: "p50", label: "median", hue: "accent" },
+  { name: "p95", label: "95 % under", hue: "hue-2", dash: [5, 4] },
 ];
 
 /** All charts. Give back draws them. */

@@ -31,8 +31,9 @@ function threeDigits(value) {
 /** A length of time in seconds: 350 µs, 12.3 ms, 1.23 s, 2:05 min, 3:07:00 h. */
 export function duration(seconds) {
   if (!known(seconds)) return UNKNOWN;
+  if (seconds <= 0) return "0 s";
   if (seconds < 0.001) return `${threeDigits(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${threeDigits(seconds * 1e3)} ms`;
+  if (seconds < 0.9995) return `${threeDigits(seconds * 1e3)} ms`;
   if (seconds < 60) return `${threeDigits(seconds)} s`;
   return `${clock(seconds)} ${seconds < 3600 ? "min" : "h"}`;
 }

@@ -10,6 +10,7 @@ const PHASES = {
   stopping: "Stopping",
   over: "Over",
   lost: "No connection",
+  refused: "Not connected",
 };
 
 /** Everything is looked up once; give back shows a state and how the line is. */
@@ -27,9 +28,8 @@ export function makeGlance(byId) {
 
   function showProgress(state, stream) {
     const share = shareOf(stream);
-    const words = stream === null ? "nothing is fed" : `${count(stream.done)} items`;
     say(at("share"), share === null ? (stream === null ? "–" : count(stream.done)) : percent(share));
-    say(at("share-words"), share === null ? wordsWithoutTotal(stream) : `${words} of ${count(stream.total)}`);
+    say(at("share-words"), share === null ? wordsWithoutTotal(stream) : `${count(stream.done)} of ${count(stream.total)} items`);
     const bar = at("progress-bar");
     bar.classList.toggle("unknown", share === null && !state.over);
     fill(bar, share ?? (state.over ? 1 : 0));
@@ -56,8 +56,15 @@ export function makeGlance(byId) {
     mark(at("alarm"), "hidden", words === "");
     if (words === "") return;
     say(at("alarm-title"), words);
-    const last = failures.at(-1);
-    say(at("alarm-text"), last ? `Last: ${last.text.trim().split("\n").at(-1)} (${last.queue} ${last.ticket})` : "");
+    const last = failures.findLast(({ kind }) => kind === "failed" || kind === "set aside");
+    say(at("alarm-text"), last ? `Last: ${last.text.trim().split("\n", 1)[0]} (${ticketOf(last)})` : "");
+  }
+
+  function showFarewell(state) {
+    mark(at("farewell"), "hidden", !state.over);
+    if (!state.over) return;
+    const ended = state.stopping ? "The job was stopped" : "The job is over";
+    say(at("farewell"), `${ended} after ${clock(state.seconds)}. This is its last picture; nothing more will come.`);
   }
 
   function showPhase(state, line) {
@@ -78,6 +85,7 @@ export function makeGlance(byId) {
     showProgress(state, stream);
     showTiles(state, stream);
     showAlarm(store);
+    showFarewell(state);
   };
 }
 
@@ -87,7 +95,12 @@ function shareOf(stream) {
 }
 
 function wordsWithoutTotal(stream) {
-  return stream === null ? "" : "items done; how many there will be is unknown";
+  return stream === null ? "nothing is fed" : "items, of an unknown number";
+}
+
+/** The ticket of a failure; a worker that died may have had none. */
+export function ticketOf({ queue, ticket }) {
+  return queue === null ? "at no ticket" : `${queue}_TID_${ticket}`;
 }
 
 /** "3 chunks failed, 1 set aside", or nothing. */
@@ -100,6 +113,7 @@ export function wrongs({ chunks }) {
 }
 
 export function phaseOf(state, line) {
+  if (line.phase === "refused") return "refused";
   if (state?.over) return "over";
   if (line.phase === "waiting" || (line.phase === "connecting" && line.tried)) return "lost";
   if (state === null || line.phase !== "open") return "connecting";

@@ -1,7 +1,7 @@
 // What each worker did when: blocks of time by slot, bounded; where they are on the picture, and what is under a point.
 // Pure: the picture itself is drawn by timeline.js.
 
-const KEEP = 2000; // blocks
+const KEEP = 2000; // blocks; of more, the older half is made coarser: the newest stay as they are, the whole job is there
 
 /** One block: `end` null while it is still going on; `chunks`: how many it stands for. */
 function block([slot, start, end, kind, ticket, chunks]) {
@@ -20,19 +20,25 @@ export class Lanes {
 
   /** New or changed blocks, as the server sends them. */
   take(rows) {
-    for (const row of rows) this.blocks.set(`${row[0]} ${row[1]}`, block(row));
-    let over = this.blocks.size - this.keep;
-    if (over <= 0) return;
-    for (const [key, { end }] of this.blocks) {
-      if (end !== null) {
-        this.blocks.delete(key);
-        if (--over === 0) return;
-      }
-    }
-    for (const key of this.blocks.keys()) { // all of them open: a crowd beyond what is kept
-      this.blocks.delete(key);
-      if (--over === 0) return;
-    }
+    for (const row of rows) this.add(block(row));
+    if (this.blocks.size > this.keep) this.coarsen();
+  }
+
+  add(one) {
+    this.blocks.set(`${one.slot} ${one.start} ${one.kind}`, one);
+  }
+
+  coarsen() {
+    const all = [...this.blocks.values()].sort((a, b) => a.start - b.start);
+    const half = Math.floor(all.length / 2);
+    const old = all.slice(0, half);
+    const room = Math.floor(this.keep / 4);
+    const slots = new Set(old.map(({ slot }) => slot)).size;
+    const width = Math.max(0.001, ((old.at(-1).start - old[0].start) * slots) / room);
+    const kept = thinned(old, width).slice(-room);
+    this.blocks.clear();
+    for (const one of kept) this.add(one);
+    for (const one of all.slice(half)) this.add(one);
   }
 
   /** Slot -> its blocks that touch the time from..to, earliest first. Open blocks end at `now`. */
@@ -54,6 +60,25 @@ export class Lanes {
     for (const { start } of this.blocks.values()) first = Math.min(first, start);
     return first;
   }
+}
+
+/** Blocks (earliest first) with those of one slot and kind that begin within the same `width` seconds put together. */
+export function thinned(blocks, width) {
+  const result = [];
+  const last = new Map(); // by slot
+  for (const one of blocks) {
+    const before = last.get(one.slot);
+    const cell = Math.floor(one.start / width);
+    if (before && before.end !== null && one.end !== null && before.kind === one.kind && before.cell === cell) {
+      before.end = Math.min(one.end, before.end + one.end - one.start); // as long as both, so that idle time shows
+      before.chunks += one.chunks;
+      continue;
+    }
+    const copy = { ...one, cell };
+    last.set(one.slot, copy);
+    result.push(copy);
+  }
+  return result;
 }
 
 /** From how many seconds on a chunk counts as a straggler: four times the median of these, and never less than one. */

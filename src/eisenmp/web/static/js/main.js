@@ -62,14 +62,14 @@ function take(kind, object) {
 function tell(news) {
   line = { ...news, tried: line.tried || news.phase === "waiting" };
   if (news.phase === "open") line.tried = false;
-  if (news.phase === "refused") askForToken(news.why);
   soon();
+  if (news.phase === "refused") askForToken(news.why);
 }
 
 function askForToken(why) {
   say(byId("token-why"), token() ? why : "This job is shown only to those who have its token.");
   byId("token-text").value = "";
-  requestAnimationFrame(() => byId("token-text").focus());
+  requestAnimationFrame(() => byId("token-text").focus()); // after the form is painted: what is hidden takes no focus
 }
 
 const stream = new Stream({ token, take, tell });

@@ -2,6 +2,8 @@
 
 import { el, keyed, mark, say } from "./dom.js";
 import { clock, plural } from "./format.js";
+import { ticketOf } from "./glance.js";
+import { FAILURES } from "./store.js";
 
 // ---- failures
 
@@ -23,19 +25,17 @@ function showFailure(row, failure) {
   say(kind, failure.kind);
   kind.dataset.kind = failure.kind;
   say(what, failure.text.trim());
-  say(where, [`${failure.queue} ${failure.ticket}`, failure.slot === null ? "" : `slot ${failure.slot}`].filter(Boolean).join(" · "));
+  say(where, [ticketOf(failure), failure.slot === null ? "" : `slot ${failure.slot}`].filter(Boolean).join(" · "));
   say(row.lastChild, (failure.traceback || failure.text).trimEnd());
 }
 
 /** Give back shows the failures, the newest first. */
 export function makeFailures(byId) {
   const rows = keyed(byId("failure-rows"), failureRow, showFailure);
-  return ({ failures, state }) => {
+  return ({ failures }) => {
     rows([...failures].reverse(), ({ id }) => id);
-    const { failed, partly_failed: partly, set_aside: aside } = state.chunks;
-    const all = failed + partly + aside;
     mark(byId("no-failures"), "hidden", failures.length > 0);
-    say(byId("failure-counts"), all > failures.length && failures.length ? `the newest ${failures.length} of ${plural(all, "chunk")}` : "");
+    say(byId("failure-counts"), failures.length < FAILURES ? "" : `the newest ${FAILURES}`);
   };
 }
 
