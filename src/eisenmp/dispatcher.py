@@ -228,7 +228,9 @@ class Dispatcher:
             self._decide(slot, decision, error.with_traceback(None))
         now = self._job.clock()
         for place in [crew.supervisor.slots[slot] for slot in slots]:
-            if place.phase == Phase.STARTING:
+            starting = place.phase == Phase.STARTING
+            self._job.note_phase(place.number, "start" if starting else "down")
+            if starting:
                 crew.hours[place.number].start(now)
                 self._job.exchange.at(now + _SLOW_START, None, partial(self._name_slow, place.worker))
         self._launched.set()
@@ -299,6 +301,7 @@ class Dispatcher:
         now = self._job.clock()
         self._job.crew.supervisor.up(worker.slot, now)
         self._job.crew.hours[worker.slot].up(now)
+        self._job.note_phase(worker.slot, "up")
         self.health.up(worker)
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
@@ -329,17 +332,20 @@ class Dispatcher:
         self._forget_requests(worker)
         self.health.gone(worker)
         job.crew.hours[worker.slot].leave(job.hour(), job.ledger.busy_since(worker.number))
-        blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
+        at = min(job.ledger.begun(worker.number), key=lambda chunk: chunk.since, default=None)
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing
         if worker.leaving and not job.crew.supervisor.stopping:
-            decision: Restart | EndJob | TakeBack | None = self.leaving.gone(worker, end, needed=needed)
+            decision: Restart | EndJob | TakeBack | None = self.leaving.gone(worker, end, at, needed=needed)
         elif worker.retiring and end.code == 0:
             decision = self._retired(worker)
         else:
-            decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
+            decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=at is not None)
             if isinstance(decision, Restart):
                 job.news(f"{worker.name} died with {end.text}; it is replaced")
+            if decision is not None:
+                job.note_death(worker, at, end.text)
+        job.note_phase(worker.slot, "down" if isinstance(decision, Restart) else "gone")
         self._decide(worker.slot, decision)
 
     def _retired(self, worker: Worker) -> Restart | EndJob | TakeBack | None:
@@ -369,6 +375,8 @@ class Dispatcher:
         job = self._job
         if job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED and end.code == 0:
             self.tickets.withdraw(worker)  # threads of its own that held tickets have ended in good order
+        for chunk in job.ledger.begun(worker.number):
+            job.note_answer(worker.slot, chunk, job.clock() - chunk.since, "died")
         blame = worker.at_ease or not worker.leaving
         again, aside = job.ledger.died(worker.number, worker.slot, end.text, blame=blame)
         for chunk in aside:

@@ -25,6 +25,7 @@ from typing import Final
 from eisenmp.crew import Worker
 from eisenmp.engines.base import Exit
 from eisenmp.job import Job
+from eisenmp.ledger import Chunk
 from eisenmp.supervisor import Phase, Restart
 from eisenmp.traffic import handles_signal, open_connections, waiting_in
 from eisenmp.wire import Kind, encode
@@ -78,9 +79,10 @@ class LeaveDesk:
             if job.settings.WORKER_CALL == "toolbox":
                 self._look_again(worker, _TURNS_SERVER[0])
 
-    def gone(self, worker: Worker, end: Exit, *, needed: bool) -> Restart | None:
-        """Its process has ended. `needed`: what it held is left."""
+    def gone(self, worker: Worker, end: Exit, at: Chunk | None, *, needed: bool) -> Restart | None:
+        """Its process has ended. `at`: what it was at; `needed`: what it held is left."""
         if worker.at_ease and end.code != 0:
+            self._job.note_death(worker, at, end.text)
             self._job.news(f"{worker.name} died with {end.text} while it was about to leave")
         return self._job.crew.retired(worker, self._job.clock(), needed=needed)
 
