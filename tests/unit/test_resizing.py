@@ -273,8 +273,7 @@ def test_a_process_that_is_not_up_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize('how', ['handler', 'RESTARTS', 'listens'])
 def test_servers_are_asked_and_then_killed(how: str) -> None:
-    bench = Bench(**({'RESTARTS': 3} if how == 'RESTARTS' else {}))
-    bench.handles = how == 'handler'
+    bench = Bench(handles=how == 'handler', RESTARTS=3 if how == 'RESTARTS' else None)
     bench.feed(1)
     bench.get(1, 1)  # its port
     if how == 'listens':
