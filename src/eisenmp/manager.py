@@ -371,10 +371,10 @@ class Mp:
         return True
 
     def _put_print(self, obj: Any) -> bool:
-        if self._display is None:
+        if self._job is None:
             print(obj, flush=True)
         else:
-            self._display.lines(str(obj), stderr=False)
+            self._job.listener.lines(str(obj), stderr=False)
         return True
 
     # ---- the end

@@ -83,9 +83,30 @@ class Invented:
         rate = round(len(took) * 1000 / STEP * wave)
         total = 1000 * _LONG
         took.sort()
-        stream = {'name': 'orders', 'done': self.done, 'total': total, 'made': self.done + 8000, 'rate': rate, 'left': 3600.0, 'feeders': 1}
-        other = {'name': 'pictures', 'done': self.done // 9, 'total': None, 'made': self.done // 8, 'rate': rate / 9, 'left': None, 'feeders': 2}
-        whole = {**stream, 'name': 'all', 'done': self.done + self.done // 9, 'total': None if self.endless else total * 10 // 9}
+        stream = {
+            'name': 'orders',
+            'done': self.done,
+            'total': total,
+            'made': self.done + 8000,
+            'rate': rate,
+            'left': 3600.0,
+            'feeders': 1,
+        }
+        other = {
+            'name': 'pictures',
+            'done': self.done // 9,
+            'total': None,
+            'made': self.done // 8,
+            'rate': rate / 9,
+            'left': None,
+            'feeders': 2,
+        }
+        whole = {
+            **stream,
+            'name': 'all',
+            'done': self.done + self.done // 9,
+            'total': None if self.endless else total * 10 // 9,
+        }
         working = [worker for worker in self.slots if worker['kind'] == 'work']
         self.last = {
             'kind': 'state', 'n': self.n,
@@ -116,7 +137,9 @@ class Invented:
             'memory': (40 << 20) + 9000 * (self.n % 600) + worker['slot'] * (1 << 20), 'restarts': worker['restarts'],
         }  # fmt: skip
 
-    def _next(self, worker: dict[str, Any], lanes: list[Any], failures: list[Any], took: list[float], logs: list[Any]) -> None:
+    def _next(
+        self, worker: dict[str, Any], lanes: list[Any], failures: list[Any], took: list[float], logs: list[Any]
+    ) -> None:
         """What the worker was at has ended; the next thing begins."""
         ended = worker['until']
         slot, draw = worker['slot'], self.draw
@@ -125,7 +148,14 @@ class Invented:
             self.chunk += 1
             self.done += 1000
             took.append(ended - worker['since'])
-            logs.append({'seconds': ended, 'level': draw.choice(['print', 'DEBUG', 'INFO', 'WARNING']), 'worker': f'Process-{slot + 1}', 'text': f'{worker["ticket"]}: {draw.randrange(10**6)} rows <b>& more</b>'})
+            logs.append(
+                {
+                    'seconds': ended,
+                    'level': draw.choice(['print', 'DEBUG', 'INFO', 'WARNING']),
+                    'worker': f'Process-{slot + 1}',
+                    'text': f'{worker["ticket"]}: {draw.randrange(10**6)} rows <b>& more</b>',
+                }
+            )
             if draw.random() < 0.01:
                 self._fail(worker, ended, failures)
         if worker['kind'] == 'work' and draw.random() < 0.008:
@@ -133,14 +163,20 @@ class Invented:
             return
         idle = draw.choice([0, 0, 0, 0.4])
         lasts = draw.uniform(0.2, 0.6) if draw.random() > 0.01 else 7.0
-        worker.update(kind='work', since=ended + idle, until=ended + idle + lasts, ticket=f'orders_TID_{self.chunk + slot}')
+        worker.update(
+            kind='work', since=ended + idle, until=ended + idle + lasts, ticket=f'orders_TID_{self.chunk + slot}'
+        )
 
     def _fail(self, worker: dict[str, Any], ended: float, failures: list[Any]) -> None:
         self.failures += 1
         aside = self.draw.random() < 0.3
         self.aside += aside
         self.failed += not aside
-        text = "CrashError: its workers died: exit codes -9, -9, -9" if aside else "ValueError: <img src=x onerror=alert(1)> is no number"
+        text = (
+            "CrashError: its workers died: exit codes -9, -9, -9"
+            if aside
+            else "ValueError: <img src=x onerror=alert(1)> is no number"
+        )
         failures.append({'id': self.failures, 'seconds': ended, 'queue': 'orders', 'ticket': int(worker['ticket'].rpartition('_')[2]), 'slot': worker['slot'], 'kind': 'set aside' if aside else 'failed', 'text': text, 'traceback': f'Traceback (most recent call last):\n  File "worker.py", line 12, in entry\n    number = int(row[3])\n{text}'})  # fmt: skip
 
 
