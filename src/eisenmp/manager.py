@@ -218,6 +218,7 @@ class Mp:
     def _set_going(self, job: Job, display: Display, *, single: bool) -> None:
         job.single = single
         job.on_ended = self._on_ended
+        self._open_spans(job)
         self._open_page(job)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
@@ -555,6 +556,16 @@ class Mp:
     def dashboard_url(self) -> str | None:
         """Where the live page is, token included; None: there is none (``DASHBOARD``)."""
         return None if self._page is None else self._page.url
+
+    def _open_spans(self, job: Job) -> None:
+        wanted = job.settings.OPENTELEMETRY
+        if wanted or (wanted is None and "opentelemetry.trace" in sys.modules):
+            from eisenmp.live.spans import open_spans
+
+            if (spans := open_spans(wanted, job.clock)) is not None:
+                live = self.live_view()
+                live.on_look.append(spans.add)
+                live.begin()
 
     def _open_page(self, job: Job) -> None:
         address = address_of(job.settings.DASHBOARD)

@@ -47,7 +47,7 @@ class Served:
         self.port = int(port)
 
     @contextmanager
-    def asked(self, method: str, path: str, body: bytes | None = None, **headers: str | None) -> Iterator[Any]:
+    def asked(self, method: str, path: str, body: bytes | None = None, **headers: Any) -> Iterator[Any]:
         """An answer whose body has not been read. Headers with `_` for `-`; None: without it."""
         told: dict[str, str | None] = {'Authorization': f'Bearer {self.token}'}
         if method == 'POST':
@@ -61,15 +61,15 @@ class Served:
         finally:
             connection.close()
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str | None) -> tuple[int, Any, str]:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: Any) -> tuple[int, Any, str]:
         """(status, headers, body)"""
         with self.asked(method, path, body, **headers) as response:
             return response.status, response.headers, response.read().decode()
 
-    def get(self, path: str, **headers: str | None) -> tuple[int, Any, str]:
+    def get(self, path: str, **headers: Any) -> tuple[int, Any, str]:
         return self.ask('GET', path, **headers)
 
-    def post(self, action: str, body: bytes = b'{}', **headers: str | None) -> tuple[int, str]:
+    def post(self, action: str, body: bytes = b'{}', **headers: Any) -> tuple[int, str]:
         """(status, what was said)"""
         status, _, text = self.ask('POST', f'/actions/{action}', body, **headers)
         told = json.loads(text)
@@ -221,7 +221,7 @@ def test_by_a_name_of_ours_it_is(served: Served, host: str) -> None:
     ],
     ids=str,
 )
-def test_pages_of_other_sites_do_nothing_even_with_the_token(served: Served, headers: dict[str, str]) -> None:
+def test_pages_of_other_sites_do_nothing_even_with_the_token(served: Served, headers: dict[str, Any]) -> None:
     assert served.post('stop', **headers) == (403, 'the request comes from a page of another site')
     assert not served.emp._started().exchange.stopping
 

@@ -38,7 +38,7 @@ class Durations:
         self.counts: dict[str, list[int]] = {}  # one more than BOUNDS: the last is for what took longer
         self.sums: dict[str, float] = {}
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Look, over: bool = False) -> None:
         """What has been answered since the last look. Chunks that were answered together took the same each."""
         for answer in look.tap.answers:
             if answer.outcome in ("done", "failed"):
