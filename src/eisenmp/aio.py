@@ -222,6 +222,14 @@ class AsyncImap(AsyncIterator[R], Generic[R]):
         """
         return self._course.emp.report()
 
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on; see :meth:`eisenmp.Mp.resize`.
+
+        Raises:
+            SettingsError: no such number; or the job has not started yet.
+        """
+        self._course.emp.resize(workers)
+
     def stop(self) -> None:
         """Start no further chunk. What is running is finished, and its results still come."""
         if self._course.launched:

@@ -85,7 +85,11 @@ class Settings:
     @property
     def window_chunks(self) -> int:
         """Chunks of one queue that may be queued, running or finished but unread, resolved."""
-        return self.BUFFER_CHUNKS or 4 * self.procs
+        return self.window_for(self.procs)
+
+    def window_for(self, workers: int) -> int:
+        """The same, for another number of workers."""
+        return self.BUFFER_CHUNKS or 4 * workers
 
     @property
     def window_bytes(self) -> int:

@@ -281,6 +281,10 @@ class Imap(Iterator[R], Generic[R]):
         """What the job has done with its time so far, or did in all, and what holds it up. ``print`` it."""
         return self._course.emp.report()
 
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on; see :meth:`eisenmp.Mp.resize`."""
+        self._course.emp.resize(workers)
+
     def stop(self) -> None:
         """Start no further chunk. What is running is finished, and its results still come."""
         self._course.emp.stop()
