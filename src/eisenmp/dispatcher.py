@@ -226,6 +226,8 @@ class Dispatcher:
         now = self._job.clock()
         for slot in slots:
             crew.hours[slot].start(now)
+            starting = crew.supervisor.slots[slot].phase == Phase.STARTING
+            self._job.note_phase(slot, "start" if starting else "down")
             self._watch_start(crew.supervisor.slots[slot].worker)
         self._launched.set()
 
@@ -298,6 +300,7 @@ class Dispatcher:
         now = self._job.clock()
         self._job.crew.supervisor.up(worker.slot, now)
         self._job.crew.hours[worker.slot].up(now)
+        self._job.note_phase(worker.slot, "up")
         self.health.up(worker)
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
@@ -328,7 +331,7 @@ class Dispatcher:
         self._forget_requests(worker)
         self.health.gone(worker)
         job.crew.hours[worker.slot].leave(job.hour(), job.ledger.busy_since(worker.number))
-        blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
+        at = min(job.ledger.begun(worker.number), key=lambda chunk: chunk.since, default=None)
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing
         if worker.leaving and not job.crew.supervisor.stopping:
@@ -336,9 +339,12 @@ class Dispatcher:
         elif worker.retiring and end.code == 0:
             decision = self._retired(worker)
         else:
-            decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
+            decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=at is not None)
             if isinstance(decision, Restart):
                 job.news(f"{worker.name} died with {end.text}; it is replaced")
+            if decision is not None:
+                job.note_death(worker, at, end.text)
+        job.note_phase(worker.slot, "down" if isinstance(decision, Restart) else "gone")
         if decision is None:
             job.listeners.forget(worker.slot)  # what comes goes to other slots from now on
         self._decide(decision)
@@ -366,6 +372,8 @@ class Dispatcher:
         job = self._job
         if job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED and end.code == 0:
             self.tickets.withdraw(worker)  # threads of its own that held tickets have ended in good order
+        for chunk in job.ledger.begun(worker.number):
+            job.note_answer(worker.slot, chunk, job.clock() - chunk.since, "died")
         again, aside = job.ledger.died(worker.number, worker.slot, end.text, blame=not worker.leaving)
         for chunk in aside:
             self.tickets.set_aside(chunk)

@@ -16,8 +16,8 @@ __all__ = ["FailureView", "FeederView", "Listener", "QueueView", "Snapshot", "Wo
 class Listener(Protocol):
     """Whoever shows what happens."""
 
-    def lines(self, text: str, *, stderr: bool) -> None:
-        """Whole lines that a worker printed."""
+    def lines(self, text: str, *, stderr: bool, worker: str = "") -> None:
+        """Whole lines that a worker printed, or the manager where `worker` is empty."""
         ...
 
     def log(self, fields: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class FailureView:
 class Snapshot:
     """A job, now. ``info``: rows reported through ``mp_info_q``, by the name that followed the header.
 
-    ``failed`` and ``set_aside`` are chunks; ``partly_failed`` are those of which only some items have failed.
+    ``done``, ``failed`` and ``set_aside`` are chunks; ``partly_failed`` are those of which only some items have failed.
     """
 
     seconds: float
@@ -103,3 +103,5 @@ class Snapshot:
     over: bool = False
     partly_failed: int = 0
     last_failure: FailureView | None = None
+    done: int = 0
+    stopping: bool = False

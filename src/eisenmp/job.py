@@ -11,19 +11,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from eisenmp.credit import History, Window
-from eisenmp.crew import Crew
+from eisenmp.crew import Crew, Worker
 from eisenmp.engines import Engine
 from eisenmp.engines.processes import manager_only
 from eisenmp.events import Listener
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
-from eisenmp.ledger import State
+from eisenmp.ledger import Chunk, State
 from eisenmp.listeners import Listeners
 from eisenmp.measure import Durations
 from eisenmp.queues import NamedQueue
-from eisenmp.results import Results
+from eisenmp.results import Record, Results
 from eisenmp.settings import Settings
 from eisenmp.supervisor import Supervisor
+from eisenmp.tap import Answer, Death, Failed, Phased, Tap
 from eisenmp.wire import Buffer
 
 if TYPE_CHECKING:
@@ -91,11 +92,45 @@ class Job:
         self.item_paces: dict[int, History] = {}  # the same of its items
         self.durations = Durations()  # of all items, for the report
         self.settled: float | None = None  # when the last outcome was there
+        self.tap: Tap | None = None  # somebody watches
 
     def news(self, text: str) -> None:
         """Tell the listener, once the lock is free."""
         self.later.append(lambda: self.listener.news(text))
         self.engine.wake()
+
+    def open_tap(self) -> None:
+        """Somebody watches from now on."""
+        if self.tap is None:
+            self.tap = Tap()
+            self.results.on_failure = self._note_failure
+
+    def note_answer(self, slot: int, chunk: Chunk, seconds: float, outcome: str) -> None:
+        """For whoever watches: a try has ended. `seconds`: of work, as the worker tells."""
+        if self.tap is not None:
+            queue, serial, tickets, items = chunk.queue, chunk.serial, chunk.tickets, chunk.items
+            self.tap.answers.append(
+                Answer(slot, queue, serial, tickets, items, chunk.sent, chunk.since, self.clock(), seconds, outcome)
+            )
+
+    def note_phase(self, slot: int, phase: str) -> None:
+        """The same: what has become of a worker slot."""
+        if self.tap is not None:
+            self.tap.phases.append(Phased(slot, self.clock(), phase))
+
+    def note_death(self, worker: Worker, chunk: Chunk | None, text: str) -> None:
+        """The same: a process has ended that nobody has asked to. `chunk`: what it was at."""
+        if self.tap is not None:
+            queue, serial = (None, 0) if chunk is None else (chunk.queue, chunk.serial)
+            timed_out = worker.trouble.startswith("CHUNK_TIMEOUT")
+            self.tap.deaths.append(Death(self.clock(), worker.slot, queue, serial, text, timed_out))
+
+    def _note_failure(self, record: Record) -> None:
+        track = self.ledger.track(record.queue)
+        aside = track.states[record.serial] == State.SET_ASIDE
+        assert self.tap is not None
+        self.tap.failed += 1
+        self.tap.failures.append(Failed(self.clock(), track.slots[record.serial], aside, record))
 
     def window(self, queue: NamedQueue) -> Window:
         """How many chunks of the queue may be under way."""

@@ -57,6 +57,7 @@ class Chunk:
     sure: bool = False  # it is known to be at this very ticket, not at some ticket of a batch
     attempts: int = 0  # how often it was begun
     since: float = 0.0  # when it was begun last
+    sent: float = 0.0  # when it was handed to its owner
     home: int = -1  # slot whose worker died, or left, with it: its replacement gets it, if it asks in time
     search: Search | None = None  # for the items that end its workers; it is handed out in parts then
 
@@ -236,7 +237,7 @@ class Ledger:
         """Hand a queued chunk to a worker. `begun`: the worker asked for it; else it is handed out ahead."""
         track = self.tracks[chunk.queue]
         track.move(chunk, State.LEASED)
-        chunk.owner = worker
+        chunk.owner, chunk.sent = worker, now
         if chunk.search is not None:
             chunk.search.begins()
         if begun:
@@ -280,6 +281,10 @@ class Ledger:
     def busy_since(self, worker: int) -> float | None:
         """When the worker began the oldest of what it is at; None: it is at nothing."""
         return min([chunk.since for chunk in self.held.get(worker, {}).values() if chunk.begun], default=None)
+
+    def begun(self, worker: int) -> list[Chunk]:
+        """What the worker is at."""
+        return [chunk for chunk in self.held.get(worker, {}).values() if chunk.begun]
 
     def done(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eisenmp import affinity
 from eisenmp.account import take_report
+from eisenmp.address import address_of
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import Display, print_results
@@ -40,6 +41,8 @@ from eisenmp.wire import Kind, encode
 
 if TYPE_CHECKING:
     from eisenmp.jobfile.archive import Archive
+    from eisenmp.live import Live
+    from eisenmp.web.page import Page
 
 __all__ = ["Mp", "Queues"]
 
@@ -93,6 +96,8 @@ class Mp:
         self._retrieved = False  # somebody was told the job's error
         self._owned = True  # the interpreter waits for the job
         self._display: Display | None = None
+        self._live: Live | None = None
+        self._page: Page | None = None
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self._early_results.on_interrupt = self.cut_off
         self.queues = Queues()
@@ -212,7 +217,8 @@ class Mp:
 
     def _set_going(self, job: Job, display: Display, *, single: bool) -> None:
         job.single = single
-        job.on_ended = lambda: forget(self)
+        job.on_ended = self._on_ended
+        self._open_page(job)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
         watch_exit(self)
@@ -534,6 +540,36 @@ class Mp:
             info = self._dispatcher.messages.info if self._dispatcher is not None else {}
             return take_snapshot(self._started(), info)
 
+    def live_view(self) -> Live:
+        """What pages and terminals show; made when it is asked for first. See :mod:`eisenmp.live`."""
+        job = self._started()
+        with self._lock:
+            if self._live is None:
+                from eisenmp.live import Actions, live_view  # not for those whom nobody watches
+
+                info = lambda: self._dispatcher.messages.info if self._dispatcher else {}  # noqa: E731
+                self._live = live_view(job, info, Actions(self))
+            return self._live
+
+    @property
+    def dashboard_url(self) -> str | None:
+        """Where the live page is, token included; None: there is none (``DASHBOARD``)."""
+        return None if self._page is None else self._page.url
+
+    def _open_page(self, job: Job) -> None:
+        address = address_of(job.settings.DASHBOARD)
+        if address is None:
+            return
+        from eisenmp.web import open_page  # an extra
+
+        self._page = open_page(address, job.settings.DASHBOARD_TOKEN, self.live_view())
+        print(f"eisenmp: the live page is at {self._page.url}", file=sys.stderr, flush=True)
+        if not address.is_local:
+            job.news(
+                f"DASHBOARD={job.settings.DASHBOARD!r} is open to other machines, and nothing is encrypted: who "
+                "listens on the way learns the token, and with it may stop the job; a tunnel (ssh -L) is safer"
+            )
+
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up."""
         with self._lock:
@@ -552,6 +588,14 @@ class Mp:
         if settings.wants_values:
             Result.result_dict = self.results.as_dict()
         print_results(self.results, settings)
+
+    def _on_ended(self) -> None:
+        """From the loop, when no process is left."""
+        if self._live is not None:
+            self._live.end()
+        if self._page is not None:
+            self._page.close()
+        forget(self)
 
     @staticmethod
     def _see_feeders_off(job: Job) -> None:

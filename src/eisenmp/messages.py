@@ -120,7 +120,7 @@ class MessageDesk:
         """Whole lines for the manager's standard output, or its standard error."""
         text = bytes(frame.body).decode("utf-8", "replace")
         stderr = bool(frame.flags & 1)
-        self._job.later.append(lambda: self._job.listener.lines(text, stderr=stderr))
+        self._job.later.append(lambda: self._job.listener.lines(text, stderr=stderr, worker=worker.name))
 
     def log(self, worker: Worker, frame: Frame) -> None:
         """A log record, or a warning."""

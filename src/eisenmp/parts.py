@@ -39,6 +39,7 @@ class PartDesk:
         search.answered(seconds, record.value, record.item_errors, error)
         chunk = job.ledger.part_done(worker.number, record.queue, record.serial, worker.slot)
         assert chunk is not None  # it was held a moment ago
+        job.note_answer(worker.slot, chunk, seconds, "done" if search.over else "retried")
         if search.over:
             self.record(chunk, search)
         else:

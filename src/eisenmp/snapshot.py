@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,8 +14,9 @@ from eisenmp.payload import loads_error
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Record
 from eisenmp.results.outcome import item_failures
+from eisenmp.tap import Tap
 
-__all__ = ["take_snapshot"]
+__all__ = ["Look", "take_look", "take_snapshot"]
 
 _MANY: Final = 1000  # entries of a queue that are no longer counted one by one
 
@@ -43,7 +45,25 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
         over=job.over.is_set(),
         partly_failed=job.results.partly_failed,
         last_failure=_last_failure(job),
+        done=sum(track.counts[State.DONE] for track in tracks.values()),
+        stopping=job.exchange.stopping,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A job now, and what has happened since somebody looked last."""
+
+    snapshot: Snapshot
+    tap: Tap
+    names: tuple[str, ...]  # of queues, by number
+    began: float  # by the job's clock, of which the tap speaks
+
+
+def take_look(job: Job, info: Mapping[str, int]) -> Look:
+    """The same with what the job's tap has; for one who watches. Call it under the job's lock."""
+    tap = job.tap.take() if job.tap is not None else Tap()
+    return Look(take_snapshot(job, info), tap, tuple(queue.name for queue in job.table), job.began)
 
 
 def _queue(job: Job, queue: NamedQueue) -> QueueView:

@@ -272,6 +272,7 @@ class TicketDesk:
             if record.value is not None:  # or it was booked as done when all entry functions had returned
                 job.results.late_value(queue, record.serial, worker.slot, record.value)
             return 0
+        job.note_answer(worker.slot, chunk, seconds, "failed" if record.item_errors else "done")
         if worker.results:
             self._held_results(worker, record)
         job.results.record(record)
@@ -343,6 +344,7 @@ class TicketDesk:
             return
         chunk, again = outcome
         self._note_time(worker, frame, 0 if again else chunk.items)
+        job.note_answer(worker.slot, chunk, frame.number, "retried" if again else "failed")
         worker.results.pop(key, None)
         worker.forwards.pop(key, None)
         if again:

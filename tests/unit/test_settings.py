@@ -208,16 +208,6 @@ def test_other_names_go_to_the_toolbox(name: str) -> None:
     assert known == Settings()
 
 
-@pytest.mark.parametrize('name', ['DASHBOARD'])
-def test_settings_to_come_are_refused_with_words_not_ignored(name: str) -> None:
-    if name in {field.name for field in dataclasses.fields(Settings)}:
-        pytest.skip('it has come')
-    known, custom = split_with(**{name: None})
-    assert (known, custom) == (Settings(), {})
-    with pytest.raises(SettingsError, match=name):
-        split_with(**{name: 8000})
-
-
 # ---- worker modules
 
 

@@ -58,6 +58,7 @@ class Results(Mapping[str, "QueueResults"]):
         self.newest: Stream | None = None  # the last one that came, still there or not
         self.last_failure: Record | None = None  # of a whole ticket, or of some of its items
         self.partly_failed = 0  # tickets
+        self.on_failure: Callable[[Record], None] | None = None  # somebody wants to hear of each
 
     def keep(self, *, all_values: bool, last: int) -> None:
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
@@ -172,6 +173,8 @@ class Results(Mapping[str, "QueueResults"]):
         if record.has_failures:
             self.last_failure = record
             self.partly_failed += bool(record.item_errors)
+            if self.on_failure is not None:
+                self.on_failure(record)
         if self.keeper is not None:
             self.keeper.record(record, self.ledger.track(record.queue))
         if (self.store or record.has_failures) and not self.filed:
