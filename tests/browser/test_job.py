@@ -147,7 +147,7 @@ def test_wrong_token_sees_nothing(lab: Lab, visit: Visit) -> None:
     visit.expected.append('401')
     emp = lab.mp()
     lab.start(emp, WORKER, WORKER_CALL='item', DASHBOARD=True, DASHBOARD_TOKEN='the-token-of-this-test')
-    emp.run_q_feeder(generator=range(10))
+    emp.run_q_feeder(generator=itertools.count())
     assert emp.dashboard_url is not None
     visit.page.goto(emp.dashboard_url.partition('#')[0] + '#token=guessed')
     expect(visit.page.locator('#token-why')).to_contain_text('refused')
