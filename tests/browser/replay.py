@@ -8,7 +8,6 @@ For tests of what would take too long with a real job, and to look at the page w
 from __future__ import annotations
 
 import json
-import random
 import sys
 import threading
 import time
@@ -17,131 +16,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ['TOKEN', 'Invented', 'Replay']
+from tests.browser.invented import STEP, Invented
+
+__all__ = ['TOKEN', 'Replay']
 
 TOKEN: Final = 'a token for the replay'
 STATIC: Final = Path(__file__).resolve().parents[2] / 'src' / 'eisenmp' / 'web' / 'static'
-STEP: Final = 0.5  # seconds of the invented job between two states
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'"
 )
 _TYPES: Final = {'.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.html': 'text/html'}
-_LONG: Final = 7200  # states: an hour
-
-
-class Invented:
-    """A job that never was: so many workers, chunks of about 0.4 s, every now and then a failure, a death, a straggler."""
-
-    def __init__(self, slots: int = 4, seed: int = 1, *, endless: bool = False) -> None:
-        self.endless = endless
-        self.draw = random.Random(seed)
-        self.n = 0
-        self.last: dict[str, Any] | None = None
-        self.stopping = False
-        self.slots: list[dict[str, Any]] = []
-        self.done = self.failed = self.aside = self.restarts = self.failures = self.chunk = 0
-        self.resize(slots)
-
-    @property
-    def seconds(self) -> float:
-        """Of the job's clock."""
-        return self.n * STEP
-
-    def resize(self, count: int) -> None:
-        """Another number of workers, at once."""
-        while len(self.slots) < count:
-            slot = len(self.slots)
-            self.slots.append({'slot': slot, 'pid': 4000 + slot, 'restarts': 0, 'kind': 'start', 'since': self.seconds})
-            self.slots[slot]['until'] = self.seconds + 0.3
-            self.slots[slot]['ticket'] = ''
-        del self.slots[count:]
-
-    def die(self, worker: dict[str, Any]) -> None:
-        """The worker's process is gone; another one comes after a moment."""
-        worker.update(kind='down', since=self.seconds, until=self.seconds + 1.2, ticket='')
-        worker['pid'] += 100
-        worker['restarts'] += 1
-        self.restarts += 1
-
-    def history(self) -> dict[str, Any]:
-        """As for a page that is opened now."""
-        nothing: dict[str, Any] = {'t': [], 'rate': [], 'p50': [], 'p95': [], 'queues': {}, 'cpu': {}, 'memory': {}}
-        return {'kind': 'history', 'series': nothing, 'lanes': [], 'failures': [], 'logs': [], 'state': self.last}
-
-    def state(self) -> dict[str, Any]:
-        """The next state."""
-        self.n += 1
-        lanes: list[list[Any]] = []
-        failures: list[dict[str, Any]] = []
-        took: list[float] = []
-        logs: list[dict[str, Any]] = []
-        for worker in self.slots:
-            while worker['until'] <= self.seconds:
-                self._next(worker, lanes, failures, took, logs)
-            lanes.append([worker['slot'], worker['since'], None, worker['kind'], worker['ticket'], 1])
-        wave = 1 + 0.3 * (self.n % 80) / 80
-        rate = round(len(took) * 1000 / STEP * wave)
-        total = 1000 * _LONG
-        took.sort()
-        stream = {'name': 'orders', 'done': self.done, 'total': total, 'made': self.done + 8000, 'rate': rate, 'left': 3600.0, 'feeders': 1}
-        other = {'name': 'pictures', 'done': self.done // 9, 'total': None, 'made': self.done // 8, 'rate': rate / 9, 'left': None, 'feeders': 2}
-        whole = {**stream, 'name': 'all', 'done': self.done + self.done // 9, 'total': None if self.endless else total * 10 // 9}
-        working = [worker for worker in self.slots if worker['kind'] == 'work']
-        self.last = {
-            'kind': 'state', 'n': self.n,
-            'job': {'name': 'invented.py', 'pid': 1234, 'started': 1_764_000_000.0, 'version': '2.0.0', 'python': '3.12.1', 'engine': 'local', 'start_method': 'spawn'},
-            'seconds': self.seconds, 'over': False, 'stopping': self.stopping, 'slots': len(self.slots), 'up': len(working), 'restarts': self.restarts,
-            'chunks': {'done': self.chunk, 'failed': self.failed, 'partly_failed': 0, 'set_aside': self.aside},
-            'all': whole, 'streams': [stream, other],
-            'latency': {'p50': took[len(took) // 2] if took else None, 'p95': took[-1] if took else None, 'n': len(took)},
-            'queues': [
-                {'name': 'orders', 'fill': 4 + self.n % 7, 'bound': 16, 'full': False},
-                {'name': 'pictures', 'fill': (self.n // 20) % 30, 'bound': 0, 'full': False},
-                {'name': 'ports|video_in', 'fill': 3, 'bound': 3, 'full': True},
-            ],
-            'workers': [self._worker(worker) for worker in self.slots],
-            'manager': {'pid': 1234, 'cpu': 12.5, 'memory': 61 << 20},
-            'lanes': lanes, 'failures': failures, 'logs': logs,
-            'can': ['stop', 'restart', 'resize', 'retry'],
-        }  # fmt: skip
-        return self.last
-
-    def _worker(self, worker: dict[str, Any]) -> dict[str, Any]:
-        working = worker['kind'] == 'work'
-        return {
-            'slot': worker['slot'], 'name': f'Process-{worker["slot"] + 1}', 'pid': worker['pid'],
-            'state': {'work': 'working', 'start': 'starting', 'down': 'gone'}[worker['kind']],
-            'ticket': worker['ticket'], 'age': max(0.0, self.seconds - worker['since']) if working else None,
-            'rate': 2.4, 'cpu': self.draw.uniform(70, 100) if working else 2.0,
-            'memory': (40 << 20) + 9000 * (self.n % 600) + worker['slot'] * (1 << 20), 'restarts': worker['restarts'],
-        }  # fmt: skip
-
-    def _next(self, worker: dict[str, Any], lanes: list[Any], failures: list[Any], took: list[float], logs: list[Any]) -> None:
-        """What the worker was at has ended; the next thing begins."""
-        ended = worker['until']
-        slot, draw = worker['slot'], self.draw
-        lanes.append([slot, worker['since'], ended, worker['kind'], worker['ticket'], 1])
-        if worker['kind'] == 'work':
-            self.chunk += 1
-            self.done += 1000
-            took.append(ended - worker['since'])
-            logs.append({'seconds': ended, 'level': draw.choice(['print', 'DEBUG', 'INFO', 'WARNING']), 'worker': f'Process-{slot + 1}', 'text': f'{worker["ticket"]}: {draw.randrange(10**6)} rows <b>& more</b>'})
-            if draw.random() < 0.01:
-                self._fail(worker, ended, failures)
-        if worker['kind'] == 'work' and draw.random() < 0.008:
-            self.die(worker)
-            return
-        idle = draw.choice([0, 0, 0, 0.4])
-        lasts = draw.uniform(0.2, 0.6) if draw.random() > 0.01 else 7.0
-        worker.update(kind='work', since=ended + idle, until=ended + idle + lasts, ticket=f'orders_TID_{self.chunk + slot}')
-
-    def _fail(self, worker: dict[str, Any], ended: float, failures: list[Any]) -> None:
-        self.failures += 1
-        aside = self.draw.random() < 0.3
-        self.aside += aside
-        self.failed += not aside
-        text = "CrashError: its workers died: exit codes -9, -9, -9" if aside else "ValueError: <img src=x onerror=alert(1)> is no number"
-        failures.append({'id': self.failures, 'seconds': ended, 'queue': 'orders', 'ticket': int(worker['ticket'].rpartition('_')[2]), 'slot': worker['slot'], 'kind': 'set aside' if aside else 'failed', 'text': text, 'traceback': f'Traceback (most recent call last):\n  File "worker.py", line 12, in entry\n    number = int(row[3])\n{text}'})  # fmt: skip
 
 
 class Replay:
@@ -189,8 +73,8 @@ class Replay:
         elif name == 'stop':
             self.job.stopping = True
         elif name == 'restart':
-            for worker in self.job.slots:
-                if body.get('slot') in (None, worker['slot']):
+            for worker in self.job.workers:
+                if body.get('slot') in (None, worker.slot):
                     self.job.die(worker)
         return f'{name}: as you wish.'
 

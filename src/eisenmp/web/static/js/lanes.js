@@ -34,7 +34,7 @@ export class Lanes {
     const old = all.slice(0, half);
     const room = Math.floor(this.keep / 4);
     const slots = new Set(old.map(({ slot }) => slot)).size;
-    const width = Math.max(0.001, ((old.at(-1).start - old[0].start) * slots) / room);
+    const width = Math.max(0.001, ((old.at(-1).start - old[0].start) * slots) / Math.max(1, room - 2 * slots));
     const kept = thinned(old, width).slice(-room);
     this.blocks.clear();
     for (const one of kept) this.add(one);
