@@ -49,7 +49,7 @@ class FeederView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One worker slot, now."""
+    """One worker slot, now. ``phase``: see :class:`eisenmp.supervisor.Phase`; or ``'leaving'``: it is to end."""
 
     slot: int
     name: str

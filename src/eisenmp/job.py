@@ -71,7 +71,7 @@ class Job:
         self.listener = listener
         self.clock = clock
         self.began = clock()
-        self.crew = Crew(engine, Supervisor(settings.procs), setup)
+        self.crew = Crew(engine, Supervisor(settings.procs), setup, self.began)
         self.crew.supervisor.budget = settings.RESTARTS
         self.listeners = Listeners(on_open=manager_only.add)
         self.feeders: list[Feeder] = []
@@ -79,6 +79,7 @@ class Job:
         self.assist: Callable[[], None] = lambda: None  # a feeder takes a turn at the dispatcher's loop
         self.rests: Callable[[], None] = lambda: None  # the feeder that took turns waits now
         self.on_ended: Callable[[], None] = lambda: None  # no process is left
+        self.on_resize: Callable[[int], None] = lambda _: None  # there will be so many workers
         self.single = False  # a short form: one feeder, tickets and nothing else
         self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
         self.killed = False
@@ -98,6 +99,27 @@ class Job:
         """Tell the listener, once the lock is free."""
         self.later.append(lambda: self.listener.news(text))
         self.engine.wake()
+
+    @property
+    def workers(self) -> int:
+        """How many there are to be; ``resize`` changes it."""
+        return self.crew.supervisor.size
+
+    def still_needs(self, worker: Worker, queue: NamedQueue | None) -> bool:
+        """Whether a worker that is at ease asks the queue for the sake of a chunk that it is to finish.
+
+        A function may take more than one thing for a round of its work, from a queue each. Whoever has a chunk of the
+        first of them may have the rest; no further round begins.
+        """
+        if not worker.at_ease or worker.lead is None or queue is None or queue.number == worker.lead:
+            return False
+        return self.ledger.in_hand(worker.number, worker.lead)[1]
+
+    def share_windows(self) -> None:
+        """How many workers there are has changed: more of them need more chunks under way."""
+        for window in self._windows.values():
+            window.share(self.settings.window_for(self.workers), self.workers)
+        self.release_feeders()
 
     def open_tap(self) -> None:
         """Somebody watches from now on."""
@@ -135,8 +157,8 @@ class Job:
     def window(self, queue: NamedQueue) -> Window:
         """How many chunks of the queue may be under way."""
         if queue.number not in self._windows:
-            size, fixed = self.settings.window_chunks, self.settings.BUFFER_CHUNKS is not None
-            self._windows[queue.number] = Window(size, self.settings.procs, fixed=fixed)
+            size, fixed = self.settings.window_for(self.workers), self.settings.BUFFER_CHUNKS is not None
+            self._windows[queue.number] = Window(size, self.workers, fixed=fixed)
         return self._windows[queue.number]
 
     def room(self, queue: NamedQueue) -> threading.Condition:

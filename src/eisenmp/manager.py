@@ -218,6 +218,8 @@ class Mp:
     def _set_going(self, job: Job, display: Display, *, single: bool) -> None:
         job.single = single
         job.on_ended = self._on_ended
+        job.on_resize = self._tell_size
+        self._open_spans(job)
         self._open_page(job)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
@@ -371,10 +373,10 @@ class Mp:
         return True
 
     def _put_print(self, obj: Any) -> bool:
-        if self._display is None:
+        if self._job is None:
             print(obj, flush=True)
         else:
-            self._display.lines(str(obj), stderr=False)
+            self._job.listener.lines(str(obj), stderr=False)
         return True
 
     # ---- the end
@@ -455,6 +457,28 @@ class Mp:
             wishes = restarts.want_all()
         await_wishes(self._started(), wishes, timeout)
 
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on, while the job runs. Returns at once.
+
+        More: they start at once. Fewer: those in the highest slots get no chunk any more, finish what they hold, and
+        leave; servers end as in :meth:`restart`. ``toolbox.NUM_PROCS`` tells how many there are.
+
+        Raises:
+            SettingsError: no such number of workers; ``ENGINE='inline'``.
+            JobOver: the job has ended, or is about to.
+        """
+        dispatcher = self._running()
+        with self._lock:
+            dispatcher.resizing.check(workers)
+            dispatcher.resizing.resize(workers)
+
+    def _tell_size(self, workers: int) -> None:
+        """There will be so many workers: those to come are told, and those there are."""
+        job = self._started()
+        common = self._equipment.resize(job.settings, workers)
+        job.engine.equip(*common)
+        job.crew.broadcast(common.message)
+
     @property
     def listening(self) -> list[tuple[str, int]]:
         """(host, port) of each address on which workers listen by :func:`eisenmp.listen`."""
@@ -528,11 +552,14 @@ class Mp:
 
     @property
     def proc_list(self) -> list[ProcessHandle]:
-        """The present process of each worker slot, after ``multiprocessing.Process``."""
+        """The present process of each worker slot, after ``multiprocessing.Process``.
+
+        A process that is leaving, since there are fewer slots now (:meth:`resize`), is there as long as it lives.
+        """
         if self._job is None:
             return []
-        handles = self._job.crew.handles
-        return [handles[slot] for slot in sorted(handles)]
+        handles, slots = dict(self._job.crew.handles), self._job.workers
+        return [handles[slot] for slot in sorted(handles) if slot < slots or handles[slot].is_alive()]
 
     def snapshot(self) -> Snapshot:
         """How the job stands now: feeders, workers, queues, counts."""
@@ -555,6 +582,16 @@ class Mp:
     def dashboard_url(self) -> str | None:
         """Where the live page is, token included; None: there is none (``DASHBOARD``)."""
         return None if self._page is None else self._page.url
+
+    def _open_spans(self, job: Job) -> None:
+        wanted = job.settings.OPENTELEMETRY
+        if wanted or (wanted is None and "opentelemetry.trace" in sys.modules):
+            from eisenmp.live.spans import open_spans
+
+            if (spans := open_spans(wanted, job.clock)) is not None:
+                live = self.live_view()
+                live.on_look.append(spans.add)
+                live.begin()
 
     def _open_page(self, job: Job) -> None:
         address = address_of(job.settings.DASHBOARD)

@@ -81,7 +81,8 @@ class MessageDesk:
         queue = None if frame.queue == ANY_QUEUE else job.table[frame.queue]
 
         def ended() -> bool:
-            return queue is not None and job.exchange.ended(queue)
+            told = worker.ending and not job.still_needs(worker, queue)
+            return queue is not None and (told or job.exchange.ended(queue))
 
         def reply() -> None:
             fill = queue.fill if queue else 0

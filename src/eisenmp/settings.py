@@ -63,6 +63,7 @@ class Settings:
     INFO_THREAD_MAX: int | None = None  # unknown
     DASHBOARD: bool | int | str = False  # see address.py
     DASHBOARD_TOKEN: str | None = None  # a new one that nobody can guess
+    OPENTELEMETRY: bool | None = None  # where the program has set a tracer provider
     ENGINE: str = "local"
     ENGINE_ADDRESS: str | None = None
 
@@ -84,7 +85,11 @@ class Settings:
     @property
     def window_chunks(self) -> int:
         """Chunks of one queue that may be queued, running or finished but unread, resolved."""
-        return self.BUFFER_CHUNKS or 4 * self.procs
+        return self.window_for(self.procs)
+
+    def window_for(self, workers: int) -> int:
+        """The same, for another number of workers."""
+        return self.BUFFER_CHUNKS or 4 * workers
 
     @property
     def window_bytes(self) -> int:
@@ -203,6 +208,7 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "INFO_THREAD_MAX": _whole(1, True),
     "DASHBOARD": (address.ALLOWED, address.fits),
     "DASHBOARD_TOKEN": (address.TOKEN_ALLOWED, address.is_token),
+    "OPENTELEMETRY": ("True, False or None", lambda value: value is None or isinstance(value, bool)),
     "ENGINE": _one_of("local", "inline"),
     "ENGINE_ADDRESS": ("None with the engines 'local' and 'inline'", lambda value: value is None),
 }

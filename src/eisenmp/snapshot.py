@@ -14,6 +14,7 @@ from eisenmp.payload import loads_error
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Record
 from eisenmp.results.outcome import item_failures
+from eisenmp.supervisor import Phase
 from eisenmp.tap import Tap
 
 __all__ = ["Look", "take_look", "take_snapshot"]
@@ -95,6 +96,8 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
     views = []
     now = job.clock()
     for slot in job.crew.supervisor.slots:
+        if slot.number >= job.workers and slot.phase == Phase.GONE:
+            continue  # there are fewer workers now
         handle = job.crew.handles.get(slot.number)
         worker = job.crew.workers.get(slot.worker)
         held = list(job.ledger.held.get(slot.worker, {}).values())
@@ -104,7 +107,7 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
                 slot=slot.number,
                 name=f"Process-{slot.number + 1}",
                 pid=(handle.known_pid if handle is not None else None) or 0,
-                phase=slot.phase,
+                phase="leaving" if worker is not None and worker.leaving else slot.phase,
                 holding=tuple(f"{job.table[chunk.queue].name}_TID_{chunk.serial}" for chunk in held),
                 oldest_seconds=now - begun.since if begun is not None else 0.0,
                 answered=worker.answered if worker is not None else 0,

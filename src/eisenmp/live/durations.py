@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
+from eisenmp.display.board import short
 from eisenmp.snapshot import Look
 
 __all__ = ["BOUNDS", "Durations"]
@@ -37,11 +38,11 @@ class Durations:
         self.counts: dict[str, list[int]] = {}  # one more than BOUNDS: the last is for what took longer
         self.sums: dict[str, float] = {}
 
-    def add(self, look: Look) -> None:
+    def add(self, look: Look, over: bool = False) -> None:
         """What has been answered since the last look. Chunks that were answered together took the same each."""
         for answer in look.tap.answers:
             if answer.outcome in ("done", "failed"):
-                name = look.names[answer.queue]
+                name = short(look.names[answer.queue])
                 counts = self.counts.setdefault(name, [0] * (len(BOUNDS) + 1))
                 counts[bisect_left(BOUNDS, answer.seconds / answer.tickets)] += answer.tickets
                 self.sums[name] = self.sums.get(name, 0.0) + answer.seconds

@@ -57,7 +57,7 @@ class Live:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self.over = False  # the last state has been told
-        self.on_look: list[Callable[[Look], None]] = []  # whoever makes something else of what happened
+        self.on_look: list[Callable[[Look, bool], None]] = []  # whoever makes something else of what happened
 
     def begin(self) -> None:
         """Look from now on."""
@@ -104,9 +104,7 @@ class Live:
         try:
             pause = 0.0  # the first state is there at once
             while not self._stop.wait(pause):
-                began = time.thread_time()
-                self._tell(over=False)
-                cost = time.thread_time() - began
+                cost = self._tell(over=False)
                 pause = max(self._every, min(_SELDOM, cost / _SHARE))
             self._tell(over=True)
         except Exception as error:
@@ -119,17 +117,21 @@ class Live:
                 self._send(b"")
                 self._sends.clear()
 
-    def _tell(self, *, over: bool) -> None:
-        """One look, one state for all."""
+    def _tell(self, *, over: bool) -> float:
+        """One look, one state for all. Returns the seconds of CPU that it took, without what others make of it."""
+        began = time.thread_time()
         look = self._look()
+        others = time.thread_time()
         for make in self.on_look:
-            make(look)
+            make(look, over)
+        others = time.thread_time() - others
         can = self.actions.can(look.snapshot) if self.actions is not None else []
         with self._lock:
             state, bars = self._states.make(look, self._ears.take(), can, over=over)
             self._history.add(state, bars)
             if self._sends:
                 self._send(_encoded(state))
+        return time.thread_time() - began - others
 
     def _send(self, line: bytes) -> None:
         for send in list(self._sends):

@@ -46,7 +46,7 @@ async def events(live: Live) -> AsyncIterator[bytes]:
     """The history and each state, until the job is over."""
     while True:
         mailbox = _Mailbox()
-        leave = await asyncio.to_thread(live.subscribe, mailbox.send)
+        leave = live.subscribe(mailbox.send)
         try:
             kind = b"history"
             while True:
