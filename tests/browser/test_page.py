@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.replay import TOKEN, Invented, Replay
+from tests.browser.invented import Invented
+from tests.browser.replay import TOKEN, Replay
 from tests.support import ALARM
 
 PHONE = {'viewport': {'width': 390, 'height': 844}, 'has_touch': True}
