@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eisenmp import affinity
 from eisenmp.account import take_report
-from eisenmp.address import address_of
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import Display, print_results
@@ -37,12 +36,12 @@ from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
 from eisenmp.snapshot import take_snapshot
 from eisenmp.sources import size_of, source_of
 from eisenmp.utils.eisenmp_utils import Result
+from eisenmp.watching import Watching
 from eisenmp.wire import Kind, encode
 
 if TYPE_CHECKING:
     from eisenmp.jobfile.archive import Archive
     from eisenmp.live import Live
-    from eisenmp.web.page import Page
 
 __all__ = ["Mp", "Queues"]
 
@@ -96,8 +95,7 @@ class Mp:
         self._retrieved = False  # somebody was told the job's error
         self._owned = True  # the interpreter waits for the job
         self._display: Display | None = None
-        self._live: Live | None = None
-        self._page: Page | None = None
+        self._watching = Watching(self, self._info)
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self._early_results.on_interrupt = self.cut_off
         self.queues = Queues()
@@ -219,8 +217,7 @@ class Mp:
         job.single = single
         job.on_ended = self._on_ended
         job.on_resize = self._tell_size
-        self._open_spans(job)
-        self._open_page(job)
+        self._watching.begin(job)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
         watch_exit(self)
@@ -564,48 +561,20 @@ class Mp:
     def snapshot(self) -> Snapshot:
         """How the job stands now: feeders, workers, queues, counts."""
         with self._lock:
-            info = self._dispatcher.messages.info if self._dispatcher is not None else {}
-            return take_snapshot(self._started(), info)
+            return take_snapshot(self._started(), self._info())
+
+    def _info(self) -> Mapping[str, int]:
+        """Rows that workers have reported through mp_info_q, by name."""
+        return self._dispatcher.messages.info if self._dispatcher is not None else {}
 
     def live_view(self) -> Live:
         """What pages and terminals show; made when it is asked for first. See :mod:`eisenmp.live`."""
-        job = self._started()
-        with self._lock:
-            if self._live is None:
-                from eisenmp.live import Actions, live_view  # not for those whom nobody watches
-
-                info = lambda: self._dispatcher.messages.info if self._dispatcher else {}  # noqa: E731
-                self._live = live_view(job, info, Actions(self))
-            return self._live
+        return self._watching.live(self._started())
 
     @property
     def dashboard_url(self) -> str | None:
         """Where the live page is, token included; None: there is none (``DASHBOARD``)."""
-        return None if self._page is None else self._page.url
-
-    def _open_spans(self, job: Job) -> None:
-        wanted = job.settings.OPENTELEMETRY
-        if wanted or (wanted is None and "opentelemetry.trace" in sys.modules):
-            from eisenmp.live.spans import open_spans
-
-            if (spans := open_spans(wanted, job.clock)) is not None:
-                live = self.live_view()
-                live.on_look.append(spans.add)
-                live.begin()
-
-    def _open_page(self, job: Job) -> None:
-        address = address_of(job.settings.DASHBOARD)
-        if address is None:
-            return
-        from eisenmp.web import open_page  # an extra
-
-        self._page = open_page(address, job.settings.DASHBOARD_TOKEN, self.live_view())
-        print(f"eisenmp: the live page is at {self._page.url}", file=sys.stderr, flush=True)
-        if not address.is_local:
-            job.news(
-                f"DASHBOARD={job.settings.DASHBOARD!r} is open to other machines, and nothing is encrypted: who "
-                "listens on the way learns the token, and with it may stop the job; a tunnel (ssh -L) is safer"
-            )
+        return self._watching.url
 
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up."""
@@ -628,10 +597,7 @@ class Mp:
 
     def _on_ended(self) -> None:
         """From the loop, when no process is left."""
-        if self._live is not None:
-            self._live.end()
-        if self._page is not None:
-            self._page.close()
+        self._watching.end()
         forget(self)
 
     @staticmethod

@@ -118,7 +118,7 @@ def test_not_where_it_has_set_no_provider(inline: Lab, monkeypatch: pytest.Monke
     inline.start(emp, SOMETIMES, WORKER_CALL='item')
     emp.feed([1])
     emp.wait(ALARM)
-    assert emp._live is None
+    assert emp._watching._live is None
 
 
 @pytest.mark.parametrize('blocked', [False, True])
