@@ -34,9 +34,10 @@ class Replay:
     Args:
         job: what is played.
         pace: called before each state; it may wait. False ends the stream.
+        port: where; 0: any that is free.
     """
 
-    def __init__(self, job: Invented, pace: Callable[[int], bool]) -> None:
+    def __init__(self, job: Invented, pace: Callable[[int], bool], port: int = 0) -> None:
         self.job = job
         self.pace = pace
         self.actions: list[tuple[str, dict[str, Any]]] = []
@@ -47,7 +48,7 @@ class Replay:
         class Handler(_Handler):
             owner = replay
 
-        self._server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self._server = ThreadingHTTPServer(('127.0.0.1', port), Handler)
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={'poll_interval': 0.05})
         self._thread.start()
@@ -55,7 +56,12 @@ class Replay:
     @property
     def address(self) -> str:
         """Where the page is, with its token."""
-        return f'http://127.0.0.1:{self._server.server_port}/#token={TOKEN}'
+        return f'http://127.0.0.1:{self.port}/#token={TOKEN}'
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.server_port
 
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What one page is told."""
@@ -80,6 +86,8 @@ class Replay:
 
     def close(self) -> None:
         """End all of it."""
+        if self.closing.is_set():
+            return
         self.closing.set()
         self._server.shutdown()
         self._thread.join()

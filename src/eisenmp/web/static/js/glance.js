@@ -4,6 +4,9 @@ import { fill, mark, say } from "./dom.js";
 import { clock, compact, count, percent, plural } from "./format.js";
 import { whole } from "./store.js";
 
+const SPEAK_EVERY = 15000; // milliseconds: failures may come twice a second, and somebody listens to them
+const GIVEN_UP = 3; // attempts without an answer, after which it is said in so many words
+
 const PHASES = {
   connecting: "Connecting",
   running: "Running",
@@ -17,6 +20,7 @@ const PHASES = {
 export function makeGlance(byId) {
   const at = (id) => byId(id);
   const phase = at("phase");
+  let spoken = -SPEAK_EVERY;
 
   function showJob({ job }) {
     say(at("job-name"), job.name);
@@ -56,15 +60,18 @@ export function makeGlance(byId) {
     mark(at("alarm"), "hidden", words === "");
     if (words === "") return;
     say(at("alarm-title"), words);
+    if (performance.now() - spoken >= SPEAK_EVERY) {
+      spoken = performance.now();
+      say(at("alarm-spoken"), words);
+    }
     const last = failures.findLast(({ kind }) => kind === "failed" || kind === "set aside");
     say(at("alarm-text"), last ? `Last: ${last.text.trim().split("\n", 1)[0]} (${ticketOf(last)})` : "");
   }
 
-  function showFarewell(state) {
-    mark(at("farewell"), "hidden", !state.over);
-    if (!state.over) return;
-    const ended = state.stopping ? "The job was stopped" : "The job is over";
-    say(at("farewell"), `${ended} after ${clock(state.seconds)}. This is its last picture; nothing more will come.`);
+  function showFarewell(state, line) {
+    const words = farewell(state, line);
+    mark(at("farewell"), "hidden", words === "");
+    say(at("farewell"), words);
   }
 
   function showPhase(state, line) {
@@ -73,7 +80,7 @@ export function makeGlance(byId) {
     const wait = line.phase === "waiting" ? `; tries again${line.wait >= 2 ? ` every ${Math.round(line.wait)} s` : ""}` : "";
     say(phase.querySelector("span"), PHASES[name] + (name === "lost" ? wait : ""));
     mark(phase, "title", name === "lost" ? line.why : null);
-    document.title = title(state, name);
+    document.title = titleOf(state, line);
   }
 
   return (store, line) => {
@@ -85,7 +92,7 @@ export function makeGlance(byId) {
     showProgress(state, stream);
     showTiles(state, stream);
     showAlarm(store);
-    showFarewell(state);
+    showFarewell(state, line);
   };
 }
 
@@ -115,13 +122,24 @@ export function wrongs({ chunks }) {
 export function phaseOf(state, line) {
   if (line.phase === "refused") return "refused";
   if (state?.over) return "over";
-  if (line.phase === "waiting" || (line.phase === "connecting" && line.tried)) return "lost";
+  if (line.failures > 0 || line.phase === "waiting") return "lost";
   if (state === null || line.phase !== "open") return "connecting";
   return state.stopping ? "stopping" : "running";
 }
 
-function title(state, phase) {
+function farewell(state, line) {
+  if (state.over) {
+    const ended = state.stopping ? "The job was stopped" : "The job is over";
+    return `${ended} after ${clock(state.seconds)}. This is its last picture; nothing more will come.`;
+  }
+  if (line.failures < GIVEN_UP) return "";
+  return `${line.why} The job may have ended. This is the picture of ${clock(state.seconds)}; the page goes on trying.`;
+}
+
+/** What the browser's tab says. */
+export function titleOf(state, line) {
   if (state === null) return "eisenmp";
+  const phase = phaseOf(state, line);
   const share = shareOf(whole(state));
   const wrong = wrongs(state) ? "! " : "";
   const how = phase === "running" ? (share === null ? "" : `${percent(share)} · `) : `${PHASES[phase].toLowerCase()} · `;

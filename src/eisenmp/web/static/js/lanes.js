@@ -1,11 +1,19 @@
 // What each worker did when: blocks of time by slot, bounded; where they are on the picture, and what is under a point.
 // Pure: the picture itself is drawn by timeline.js.
 
-const KEEP = 2000; // blocks; of more, the older half is made coarser: the newest stay as they are, the whole job is there
+const KEEP = 6000; // blocks; of more, the older half is made coarser: the newest stay as they are, the whole job is there
 
-/** One block: `end` null while it is still going on; `chunks`: how many it stands for. */
+/**
+ * One block: `end` null while it is still going on; `chunks`: how many it stands for; `idle`: seconds in it without work,
+ * where blocks have been put together.
+ */
 function block([slot, start, end, kind, ticket, chunks]) {
-  return { slot, start, end, kind, ticket: ticket || "", chunks: chunks ?? 1 };
+  return { slot, start, end, kind, ticket: ticket || "", chunks: chunks ?? 1, idle: 0 };
+}
+
+/** The seconds of a block, without what is idle in it. */
+export function busy({ start, until, idle }) {
+  return until - start - idle;
 }
 
 export class Lanes {
@@ -70,7 +78,8 @@ export function thinned(blocks, width) {
     const before = last.get(one.slot);
     const cell = Math.floor(one.start / width);
     if (before && before.end !== null && one.end !== null && before.kind === one.kind && before.cell === cell) {
-      before.end = Math.min(one.end, before.end + one.end - one.start); // as long as both, so that idle time shows
+      before.idle += Math.max(0, one.start - before.end) + one.idle;
+      before.end = Math.max(before.end, one.end);
       before.chunks += one.chunks;
       continue;
     }
@@ -86,7 +95,7 @@ export function stragglerFrom(found) {
   const each = [];
   for (const blocks of found.values()) {
     for (const one of blocks) {
-      if (one.kind === "work" && !one.open) each.push((one.until - one.start) / one.chunks);
+      if (one.kind === "work" && !one.open) each.push(busy(one) / one.chunks);
     }
   }
   if (each.length < 4) return Infinity;
@@ -96,7 +105,7 @@ export function stragglerFrom(found) {
 
 /** Whether a block took longer than others do. */
 export function isStraggler(one, limit) {
-  return one.kind === "work" && (one.until - one.start) / one.chunks > limit;
+  return one.kind === "work" && busy(one) / one.chunks > limit;
 }
 
 /** The stretch of time to show: `span` seconds up to `now`, less while the job is young; `span` 0: all that is kept. */

@@ -8,7 +8,7 @@
 import { makeActions } from "./actions.js";
 import { makeCharts } from "./charts.js";
 import { byId, mark, say } from "./dom.js";
-import { makeGlance } from "./glance.js";
+import { makeGlance, titleOf } from "./glance.js";
 import { act, setToken, token, tokenFromAddress } from "./session.js";
 import { Store } from "./store.js";
 import { Stream } from "./stream.js";
@@ -18,7 +18,7 @@ import { onTheme, themeButton } from "./theme.js";
 import { Timeline } from "./timeline.js";
 
 const store = new Store();
-let line = { phase: "connecting", tried: false };
+let line = { phase: "connecting", failures: 0 };
 let due = false;
 
 themeButton(byId("theme"));
@@ -46,6 +46,7 @@ function paint() {
 
 /** Paint before the next frame. A page that nobody sees has no frames, so it only keeps what it is told. */
 function soon() {
+  if (document.hidden) document.title = titleOf(store.state, line); // the tab can be seen all the same
   if (due) return;
   due = true;
   requestAnimationFrame(paint);
@@ -60,8 +61,7 @@ function take(kind, object) {
 }
 
 function tell(news) {
-  line = { ...news, tried: line.tried || news.phase === "waiting" };
-  if (news.phase === "open") line.tried = false;
+  line = news;
   soon();
   if (news.phase === "refused") askForToken(news.why);
 }
@@ -75,7 +75,7 @@ function askForToken(why) {
 const stream = new Stream({ token, take, tell });
 
 function start() {
-  if (!token()) return tell({ phase: "refused" });
+  if (!token()) return tell({ phase: "refused", failures: 0 });
   return stream.run();
 }
 

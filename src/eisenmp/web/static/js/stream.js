@@ -46,7 +46,7 @@ export class Stream {
   /**
    * @param token () => the token, or null
    * @param take (kind, object): an event; false asks for the history
-   * @param tell ({phase, wait?, why?}): "connecting", "open", "waiting" (for `wait` seconds), "refused", "ended"
+   * @param tell ({phase, wait?, why?, failures}): "connecting", "open", "waiting" (for `wait` seconds), "refused", "ended"
    */
   constructor({ token, take, tell }) {
     Object.assign(this, { token, take, tell });
@@ -57,22 +57,24 @@ export class Stream {
   async run() {
     if (this.#running) return this.now();
     this.#running = true;
-    let failures = 0;
+    let failures = 0; // attempts without an answer, one after the other
+    let why = "";
     for (;;) {
-      this.tell({ phase: "connecting" });
+      this.tell({ phase: "connecting", failures, why });
       this.#opened = false;
-      const { refused, why } = await this.#once();
-      if (refused) {
+      const ended = await this.#once();
+      why = ended.why;
+      if (ended.refused) {
         this.#running = false;
-        return this.tell({ phase: "refused", why });
+        return this.tell({ phase: "refused", why, failures: 0 });
       }
       if (this.over) {
         this.#running = false;
-        return this.tell({ phase: "ended" });
+        return this.tell({ phase: "ended", failures: 0 });
       }
       failures = this.#opened ? 0 : failures + 1;
       const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failures);
-      this.tell({ phase: "waiting", wait, why });
+      this.tell({ phase: "waiting", wait, why, failures });
       await this.#pause(wait);
     }
   }
@@ -133,7 +135,7 @@ export class Stream {
       if (done) return;
       alive();
       for (const [name, data] of parser.feed(decoder.decode(value, { stream: true }))) {
-        if (!this.#opened) this.tell({ phase: "open" });
+        if (!this.#opened) this.tell({ phase: "open", failures: 0 });
         this.#opened = true;
         if (!this.#hand(name, data)) return;
       }

@@ -2,7 +2,7 @@
 
 import { el, mark, say } from "./dom.js";
 import { clock, duration, plural } from "./format.js";
-import { blockAt, isStraggler, neighbour, stragglerFrom, stretch } from "./lanes.js";
+import { blockAt, busy, isStraggler, neighbour, stragglerFrom, stretch } from "./lanes.js";
 import { colour, onTheme } from "./theme.js";
 
 const AXIS = 20; // pixels for the times below
@@ -138,8 +138,13 @@ export class Timeline {
     const high = each - 6;
     const wide = Math.max(1, length > 4 ? length - 1 : length); // a hair between neighbours
     if (one.kind === "work") {
+      const share = one.idle > 0 ? busy(one) / (one.until - one.start) : 1; // as high as it was busy
+      if (share < 1) {
+        pen.fillStyle = colour("accent", 0.14);
+        pen.fillRect(left, top, wide, high);
+      }
       pen.fillStyle = isStraggler(one, limit) ? colour("slow") : one.chunks > 1 ? colour("accent", 0.55) : colour("accent");
-      pen.fillRect(left, top, wide, high);
+      pen.fillRect(left, top + high * (1 - share), wide, high * share);
       return;
     }
     const tint = one.kind === "down" ? "bad" : "muted";
@@ -152,7 +157,7 @@ export class Timeline {
     const row = slots.indexOf(slot);
     if (row < 0) return;
     const at = x(seconds);
-    const size = Math.min(5, each / 3);
+    const size = Math.min(this.#scene.width < 600 ? 3.5 : 4.5, each / 3);
     const middle = row * each + each / 2;
     pen.fillStyle = colour("bad");
     pen.strokeStyle = colour("panel");
@@ -207,7 +212,8 @@ export class Timeline {
     if (one === null) return [];
     const length = one.until - one.start;
     const words = [`Worker ${one.slot}`, one.ticket ? one.ticket : KINDS[one.kind] ?? one.kind];
-    if (one.chunks > 1) words.push(`and what followed: ${plural(one.chunks, "chunk")}, ${duration(length / one.chunks)} each`);
+    if (one.chunks > 1) words.push(`and what followed: ${plural(one.chunks, "chunk")}, ${duration(busy(one) / one.chunks)} each`);
+    if (one.idle > 0) words.push(`idle for ${duration(one.idle)} of it`);
     words.push(`${duration(length)}${one.open ? " so far" : ""}, from ${clock(one.start, true)}`);
     if (isStraggler(one, this.#scene.limit)) words.push("much longer than others");
     return words;
