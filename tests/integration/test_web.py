@@ -39,8 +39,8 @@ class Served:
     def __init__(self, lab: Lab, **settings: Any) -> None:
         self.emp = emp = lab.mp()
         self.say, self.gate = emp.add_queue('say'), emp.add_queue('gate')
-        given = {'DASHBOARD': True, 'DASHBOARD_TOKEN': TOKEN, 'WORKER_CALL': 'item', 'NUM_ROWS': 1, 'ON_ERROR': 'skip'}
-        lab.start(emp, GATED, **{**given, **settings})
+        given = {'WORKER_CALL': 'item', 'NUM_ROWS': 1, 'ON_ERROR': 'skip', 'CONTROL_SOCKET': False}
+        lab.start(emp, GATED, **{'DASHBOARD': True, 'DASHBOARD_TOKEN': TOKEN, **given, **settings})
         assert emp.dashboard_url is not None
         url, _, self.token = emp.dashboard_url.partition('#token=')
         self.host, _, port = url.removeprefix('http://').rstrip('/').rpartition(':')
@@ -107,11 +107,25 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     lab.close()
 
 
-@pytest.fixture
-def inline(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(tmp_path, 'inline')
+def lab_of(tmp_path: Path, name: str) -> Iterator[Lab]:
+    lab = Lab(tmp_path, name)
     yield lab
     lab.close()
+
+
+@pytest.fixture
+def inline(tmp_path: Path) -> Iterator[Lab]:
+    yield from lab_of(tmp_path, 'inline')
+
+
+@pytest.fixture
+def spawning(tmp_path: Path) -> Iterator[Lab]:
+    yield from lab_of(tmp_path, 'spawn')
+
+
+@pytest.fixture
+def forking(tmp_path: Path) -> Iterator[Lab]:
+    yield from lab_of(tmp_path, 'fork')
 
 
 # ---- the page
@@ -286,15 +300,14 @@ def test_stop_drains_the_job_and_the_last_state_says_that_it_is_over(inline: Lab
     assert [state['n'] for state in states] == list(range(states[0]['n'], states[0]['n'] + len(states)))
 
 
-def test_restart_puts_a_fresh_process_in_the_slot(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, 'spawn')
-    served = Served(lab)
+def test_restart_puts_a_fresh_process_in_the_slot(spawning: Lab) -> None:
+    served = Served(spawning)
     served.emp.feed(range(3))
     served.say.get(timeout=ALARM)
     with served.asked('GET', '/events') as response:
         told = messages(response)
         before = next(state for event, state in told if event == 'state' and state['up'])
-        assert before['can'] == ['stop', 'restart']
+        assert before['can'] == ['stop', 'restart', 'resize']
         assert served.post('restart') == (200, 'all workers are restarted, one after the other')
         served.gate.put(None)
         after = next(state for _, state in told if state['up'] and state['workers'][0]['pid'] != pid_of(before))
@@ -303,7 +316,6 @@ def test_restart_puts_a_fresh_process_in_the_slot(tmp_path: Path) -> None:
     assert pid_of(before) and pid_of(after)
     assert after['restarts'] == 0  # nothing has died
     assert 'work' in {lane[3] for lane in lanes}
-    lab.close()
 
 
 def pid_of(state: dict[str, Any]) -> int:
@@ -531,9 +543,8 @@ def test_a_start_that_fails_gives_the_port_back(inline: Lab) -> None:
 
 
 @FORKS
-def test_forked_workers_inherit_no_connection_of_a_browser(tmp_path: Path) -> None:
+def test_forked_workers_inherit_no_connection_of_a_browser(forking: Lab) -> None:
     """Else a browser would wait for the end of its stream until the last of them is gone."""
-    lab = Lab(tmp_path, 'fork')
     worker = """
     import os
 
@@ -541,9 +552,9 @@ def test_forked_workers_inherit_no_connection_of_a_browser(tmp_path: Path) -> No
         toolbox.say.put({os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')
                          if os.path.exists(f'/proc/self/fd/{fd}')})
     """
-    emp = lab.mp()
+    emp = forking.mp()
     say = emp.add_queue('say')
-    lab.start(emp, worker, WORKER_CALL='item', NUM_ROWS=1, DASHBOARD=True, MAX_CHUNKS_PER_WORKER=1)
+    forking.start(emp, worker, WORKER_CALL='item', NUM_ROWS=1, DASHBOARD=True, MAX_CHUNKS_PER_WORKER=1)
     assert emp.dashboard_url is not None
     address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
     connection = http.client.HTTPConnection(address, timeout=ALARM)
@@ -560,7 +571,6 @@ def test_forked_workers_inherit_no_connection_of_a_browser(tmp_path: Path) -> No
         assert [event for event, _ in messages(response)][-1] == 'state'
     connection.close()
     assert emp.join(ALARM)
-    lab.close()
 
 
 def served_sockets(port: int) -> list[socket.socket]:
@@ -587,9 +597,8 @@ def test_the_short_forms_have_it_too() -> None:
 
 
 @FORKS
-def test_it_is_there_while_servers_of_the_workers_still_run(tmp_path: Path) -> None:
+def test_it_is_there_while_servers_of_the_workers_still_run(forking: Lab) -> None:
     """Entry functions that leave their servers in threads have returned, so the job is over; its page is not."""
-    lab = Lab(tmp_path, 'fork')
     worker = """
     import threading
 
@@ -597,9 +606,9 @@ def test_it_is_there_while_servers_of_the_workers_still_run(tmp_path: Path) -> N
         threading.Thread(target=toolbox.gate.get).start()
         return False
     """
-    emp = lab.mp()
+    emp = forking.mp()
     gate = emp.add_queue('gate')
-    lab.start(emp, worker, DASHBOARD=True)
+    forking.start(emp, worker, DASHBOARD=True)
     emp.wait(ALARM)
     assert emp.dashboard_url is not None
     address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
@@ -613,4 +622,3 @@ def test_it_is_there_while_servers_of_the_workers_still_run(tmp_path: Path) -> N
         assert [state['over'] for state in told][-1]
     connection.close()
     assert emp.join(ALARM)
-    lab.close()
