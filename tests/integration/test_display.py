@@ -87,9 +87,10 @@ class OnTerminal:
         command = text
         if isinstance(text, str):
             command = [sys.executable, '-W', 'error', write(folder, text, 'script.py')]
+        stdin = subprocess.DEVNULL if isinstance(text, str) else theirs
         self.process = subprocess.Popen(
-            command, cwd=folder, env={**env, 'TERM': 'xterm', **more}, stdin=subprocess.DEVNULL if isinstance(text, str) else theirs,
-            stdout=theirs, stderr=theirs, start_new_session=True,
+            command, cwd=folder, env={**env, 'TERM': 'xterm', **more}, stdin=stdin, stdout=theirs, stderr=theirs,
+            start_new_session=True,
         )  # fmt: skip
         os.close(theirs)
         self.text = ''
