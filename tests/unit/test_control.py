@@ -174,6 +174,41 @@ def test_a_path_that_is_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert list((tmp_path / ('x' * 100) / 'eisenmp').iterdir()) == []
 
 
+@pytest.mark.parametrize('more', range(4))
+def test_a_process_that_may_open_no_more_files(home: Path, more: int) -> None:
+    """Wherever it fails: nothing is left open (see conftest.py), and no name."""
+    resource = pytest.importorskip('resource')
+    folder = own_folder(make=True)
+    server = ControlServer(lambda: Pump(), dict)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as last:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + more, before[1]))
+    try:
+        with pytest.raises(OSError, match='Too many open files'):
+            server.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert folder is not None
+    assert os.listdir(folder) == []
+
+
+def test_who_knocks_when_there_is_no_descriptor_left_is_let_in_later(bench: Bench) -> None:
+    resource = pytest.importorskip('resource')
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as sock:
+        with open(os.devnull) as last:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno(), before[1]))
+        try:
+            sock.settimeout(ALARM)
+            sock.connect(bench.server.path)
+            spent = time.process_time()
+            time.sleep(0.3)
+            assert time.process_time() - spent < 0.2, 'it does not try all the time'
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert sock.recv(4096).startswith(b'{"kind":"hello"')
+
+
 def test_who_is_at_the_other_end(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
