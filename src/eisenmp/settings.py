@@ -192,8 +192,8 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: value is None or (isinstance(value, str | os.PathLike) and bool(os.fspath(value))),
     ),
     "JOB_STORE": (
-        "one of 'pickle', 'json', 'none', or None",
-        lambda value: value is None or value in ("pickle", "json", "none"),
+        "one of 'pickle', 'json', 'arrow', 'none', or None",
+        lambda value: value is None or value in ("pickle", "json", "arrow", "none"),
     ),
     "JOB_FORCE": _FLAG,
     "JOB_TRUST": _FLAG,
