@@ -555,22 +555,33 @@ def test_forked_workers_inherit_no_connection_of_a_browser(forking: Lab) -> None
     emp = forking.mp()
     say = emp.add_queue('say')
     forking.start(emp, worker, WORKER_CALL='item', NUM_ROWS=1, DASHBOARD=True, MAX_CHUNKS_PER_WORKER=1)
-    assert emp.dashboard_url is not None
-    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
-    connection = http.client.HTTPConnection(address, timeout=ALARM)
-    connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
-    with connection.getresponse() as response:
-        assert next(messages(response))[0] == 'history'
+    with events_of(emp) as told:
+        assert next(told)[0] == 'history'
+        assert emp.dashboard_url is not None
+        port = int(emp.dashboard_url.rpartition(':')[2].partition('/')[0])
+        ours = {os.readlink(f'/proc/self/fd/{sock.fileno()}') for sock in served_sockets(port)}
+        assert len(ours) == 2  # it listens, and has one connection
         emp.feed(range(3))
         theirs = [say.get(timeout=ALARM) for _ in range(3)]
-        ours = {os.readlink(f'/proc/self/fd/{sock.fileno()}') for sock in served_sockets(int(address.split(':')[1]))}
-        assert len(ours) == 2  # it listens, and has one connection
         for links in theirs[1:]:  # the first one may have been forked before
             assert not ours & links
         emp.wait(ALARM)
-        assert [event for event, _ in messages(response)][-1] == 'state'
-    connection.close()
+        assert [event for event, _ in told][-1] == 'state'
     assert emp.join(ALARM)
+
+
+@contextmanager
+def events_of(emp: eisenmp.Mp) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+    """What a browser is told of a job."""
+    assert emp.dashboard_url is not None
+    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
+    connection = http.client.HTTPConnection(address, timeout=ALARM)
+    try:
+        connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
+        with connection.getresponse() as response:
+            yield messages(response)
+    finally:
+        connection.close()
 
 
 def served_sockets(port: int) -> list[socket.socket]:
@@ -610,15 +621,10 @@ def test_it_is_there_while_servers_of_the_workers_still_run(forking: Lab) -> Non
     gate = emp.add_queue('gate')
     forking.start(emp, worker, DASHBOARD=True)
     emp.wait(ALARM)
-    assert emp.dashboard_url is not None
-    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
-    connection = http.client.HTTPConnection(address, timeout=ALARM)
-    connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
-    with connection.getresponse() as response:
-        told = (state for event, state in messages(response) if event == 'state')
-        state = next(told)
+    with events_of(emp) as told:
+        states = (state for event, state in told if event == 'state')
+        state = next(states)
         assert (state['over'], state['workers'][0]['state']) == (False, 'returned')
         gate.put(None)
-        assert [state['over'] for state in told][-1]
-    connection.close()
+        assert [state['over'] for state in states][-1]
     assert emp.join(ALARM)
