@@ -47,6 +47,7 @@ from eisenmp.messages import MessageDesk
 from eisenmp.payload import opened
 from eisenmp.resizing import ResizeDesk
 from eisenmp.restarts import Restarts
+from eisenmp.retrying import RetryDesk
 from eisenmp.supervisor import EndJob, Phase, Restart, TakeBack
 from eisenmp.surroundings import hint
 from eisenmp.tickets import TicketDesk
@@ -88,6 +89,7 @@ class Dispatcher:
         self.leaving = LeaveDesk(job)
         self.restarts = Restarts(job, self.leaving)
         self.resizing = ResizeDesk(job, self.leaving)
+        self.retrying = RetryDesk(job)
         self.health = HealthDesk(job)
         tickets, messages = self.tickets, self.messages
         job.assist, job.rests = self.assist, self._turns.end

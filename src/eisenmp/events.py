@@ -105,3 +105,5 @@ class Snapshot:
     last_failure: FailureView | None = None
     done: int = 0
     stopping: bool = False
+    retriable: int = 0  # chunks that have failed, and may be tried again
+    wanted: int = 0  # workers that there are to be

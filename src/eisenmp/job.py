@@ -121,6 +121,12 @@ class Job:
             window.share(self.settings.window_for(self.workers), self.workers)
         self.release_feeders()
 
+    def record(self, chunk: Chunk, record: Record) -> None:
+        """A chunk that a worker was at has its outcome; one that has failed may be tried again later."""
+        self.results.record(record)
+        if record.has_failures:
+            self.results.shelf.put(chunk, record)
+
     def open_tap(self) -> None:
         """Somebody watches from now on."""
         if self.tap is None:

@@ -174,6 +174,17 @@ class Track:
         if state != State.UNREAD:
             self.items_done += chunk.items
 
+    def revive(self, chunk: Chunk) -> None:
+        """A ticket that had its outcome has none any more: it is queued."""
+        serial = chunk.serial
+        self.move(chunk, State.QUEUED)
+        self.live[serial] = chunk
+        self.live_tickets += 1
+        self.live_bytes += chunk.nbytes
+        self.items_done -= chunk.items
+        self.seconds[serial], self.slots[serial] = 0.0, -1
+        self.attempts.pop(serial, None)
+
     def cut(self, chunk: Chunk, tickets: int) -> Chunk:
         """Take that many tickets off the front of a live batch; return them as a chunk of their own."""
         items = min(tickets * chunk.rows, chunk.items)
@@ -412,6 +423,14 @@ class Ledger:
             chunk.search = Search(chunk.items, chunk.exits, self.crash_retries)
             return True
         return left >= 0
+
+    def revive(self, chunk: Chunk) -> None:
+        """A chunk that has failed, or was set aside, is queued again, as if it had never been tried."""
+        self.tracks[chunk.queue].revive(chunk)
+        chunk.failures = chunk.attempts = 0
+        chunk.exits = []
+        chunk.search = None
+        chunk.home = -1
 
     def unread(self, chunk: Chunk) -> None:
         """The job is over and nobody took this queued chunk."""

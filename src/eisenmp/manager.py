@@ -469,6 +469,20 @@ class Mp:
             dispatcher.resizing.check(workers)
             dispatcher.resizing.resize(workers)
 
+    def retry_set_aside(self, *, failed: bool = True, set_aside: bool = True) -> int:
+        """Try chunks again that have failed or were set aside, as if for the first time; return how many.
+
+        Only those whose outcome no reader of :meth:`Results.outcomes` has taken yet: a ticket has one outcome. They go
+        ahead of their queues. Of a chunk of which only some items have failed, all items run again. Kept for this are
+        the newest 2000 such chunks, 32 MiB of items in all.
+
+        Raises:
+            JobOver: the job has ended, or is about to: no worker is left that would take them.
+        """
+        dispatcher = self._running()
+        with self._lock:
+            return dispatcher.retrying.retry(failed=failed, set_aside=set_aside)
+
     def _tell_size(self, workers: int) -> None:
         """There will be so many workers: those to come are told, and those there are."""
         job = self._started()

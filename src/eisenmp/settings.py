@@ -61,6 +61,7 @@ class Settings:
     JOB_TRUST: bool = False
     INFO_ENABLE: bool | str | Callable[[Any], object] = False
     INFO_THREAD_MAX: int | None = None  # unknown
+    CONTROL_SOCKET: bool = True
     DASHBOARD: bool | int | str = False  # see address.py
     DASHBOARD_TOKEN: str | None = None  # a new one that nobody can guess
     OPENTELEMETRY: bool | None = None  # where the program has set a tracer provider
@@ -206,6 +207,7 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: callable(value) or value in ("line", "tqdm") or _FLAG[1](value),
     ),
     "INFO_THREAD_MAX": _whole(1, True),
+    "CONTROL_SOCKET": _FLAG,
     "DASHBOARD": (address.ALLOWED, address.fits),
     "DASHBOARD_TOKEN": (address.TOKEN_ALLOWED, address.is_token),
     "OPENTELEMETRY": ("True, False or None", lambda value: value is None or isinstance(value, bool)),

@@ -48,6 +48,8 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
         last_failure=_last_failure(job),
         done=sum(track.counts[State.DONE] for track in tracks.values()),
         stopping=job.exchange.stopping,
+        wanted=job.workers,
+        retriable=sum(1 for _, record in job.results.shelf if not record.read),
     )
 
 

@@ -224,6 +224,11 @@ class Supervisor:
         place.phase = Phase.WAITING
         return Restart(slot, now)
 
+    def somebody_asks(self) -> bool:
+        """Whether there is a worker, or one is to come, that may ask for more work."""
+        asking = (Phase.WAITING, Phase.STARTING, Phase.UP)
+        return any(place.phase in asking and not place.at_end for place in self.slots[: self.size])
+
     def over(self) -> bool:
         """Every entry function has returned, or its slot is given up."""
         return all(place.phase in (Phase.RETURNED, Phase.GONE) for place in self.slots)
@@ -234,10 +239,7 @@ class Supervisor:
 
     def _is_let_go(self, place: Slot, *, needed: bool) -> bool:
         """Whether the slot gets no further process, since there are fewer of them now."""
-        if place.number < self.size:
-            return False
-        stay = (Phase.WAITING, Phase.STARTING, Phase.UP)
-        return not needed or any(other.phase in stay and not other.at_end for other in self.slots[: self.size])
+        return place.number >= self.size and not (needed and not self.somebody_asks())
 
     def _late_deaths(self, place: Slot, now: float) -> int:
         """How many deaths, this one included, fall within the budget's time."""

@@ -279,7 +279,7 @@ class TicketDesk:
         job.note_answer(worker.slot, chunk, seconds, "failed" if record.item_errors else "done")
         if worker.results:
             self._held_results(worker, record)
-        job.results.record(record)
+        job.record(chunk, record)
         if record.item_errors and record.rows >= chunk.items:  # nothing of it has come through
             worker.forwards.pop((queue, record.serial), None)
         self._deliver_forwards(worker, record)
@@ -354,7 +354,7 @@ class TicketDesk:
         if again:
             job.exchange.put_back([chunk])
             return
-        job.results.record(Record(*key, error=frame.payload))
+        job.record(chunk, Record(*key, error=frame.payload))
         self._ended(worker, frame.queue)
         if job.settings.ON_ERROR == "raise":
             error = loads_error(frame.payload)
@@ -379,7 +379,7 @@ class TicketDesk:
             self.parts.record(chunk, chunk.search)
         else:
             error = CrashError(job.table[chunk.queue].name, chunk.serial, chunk.exits)
-            job.results.record(Record(chunk.queue, chunk.serial, error=error))
+            job.record(chunk, Record(chunk.queue, chunk.serial, error=error))
             job.news(str(error))
         self._moved_on(chunk.queue)
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from eisenmp.address import address_of
 
 if TYPE_CHECKING:
+    from eisenmp.control.server import ControlServer
     from eisenmp.job import Job
     from eisenmp.live import Live
     from eisenmp.live.actions import Steered
     from eisenmp.web.page import Page
 
 __all__ = ["Watching"]
+
+_AFTER: Final = 1.0  # seconds of a job before it can be watched from elsewhere
+
+
+def _facts(job: Job) -> Mapping[str, object]:
+    from eisenmp.live import job_facts
+
+    return job_facts(job)
 
 
 class Watching:
@@ -32,6 +43,7 @@ class Watching:
         self._lock = threading.Lock()
         self._live: Live | None = None
         self._page: Page | None = None
+        self._control: ControlServer | None = None
 
     @property
     def url(self) -> str | None:
@@ -44,7 +56,7 @@ class Watching:
             if self._live is None:
                 from eisenmp.live import Actions, live_view
 
-                self._live = live_view(job, self._info, Actions(self._emp))
+                self._live = live_view(job, self._info, Actions(self._emp, resizable=job.settings.ENGINE != "inline"))
             return self._live
 
     def begin(self, job: Job) -> None:
@@ -55,13 +67,33 @@ class Watching:
         """
         self._open_spans(job)
         self._open_page(job)
+        if job.settings.CONTROL_SOCKET:
+            with job.lock:  # in a while: most jobs are over by then
+                job.exchange.at(job.clock() + _AFTER, None, lambda: job.later.append(lambda: self._open_control(job)))
 
     def end(self) -> None:
         """No process is left."""
         if self._live is not None:
             self._live.end()
+        if self._control is not None:
+            self._control.close()
         if self._page is not None:
             self._page.close()
+
+    def _open_control(self, job: Job) -> None:
+        from eisenmp.control.places import supported
+
+        if not supported():
+            return
+        from eisenmp.control.server import ControlServer
+
+        control = ControlServer(lambda: self.live(job), partial(_facts, job))
+        try:
+            control.open()
+        except OSError as error:  # no place for it is no reason to disturb anybody
+            logging.getLogger("eisenmp").info("the job cannot be watched by eisenmp top: %s", error)
+        else:
+            self._control = control
 
     def _open_spans(self, job: Job) -> None:
         wanted = job.settings.OPENTELEMETRY

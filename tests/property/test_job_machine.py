@@ -664,6 +664,20 @@ class JobMachine(RuleBasedStateMachine):
             self.dispatcher.resizing.resize(workers)
             assert self.job.workers == workers
 
+    @rule(failed=st.booleans(), set_aside=st.booleans())
+    def the_manager_tries_again(self, failed: bool, set_aside: bool) -> None:
+        before = {queue.number: bytes(self.job.ledger.track(queue.number).states) for queue in self.queues}
+        with self.job.lock:
+            try:
+                count = self.dispatcher.retrying.retry(failed=failed, set_aside=set_aside)
+            except JobOver:
+                return
+        wanted = [state for state, on in ((State.FAILED, failed), (State.SET_ASIDE, set_aside)) if on]
+        tickets = [(number, n) for number, states in before.items() for n, one in enumerate(states) if one in wanted]
+        assert count == len(tickets), 'nobody has read anything yet'
+        for ticket in tickets:
+            del self.blames[ticket]
+
     @rule(chance=st.integers(0, 9))
     def the_manager_stops_the_job(self, chance: int) -> None:
         if chance == 0:

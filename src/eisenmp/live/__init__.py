@@ -17,7 +17,7 @@ from eisenmp.live.ears import Ears
 from eisenmp.live.live import Live
 from eisenmp.snapshot import Look, take_look
 
-__all__ = ["Actions", "Live", "live_view"]
+__all__ = ["Actions", "Live", "job_facts", "live_view"]
 
 
 def live_view(
@@ -41,10 +41,11 @@ def live_view(
         with job.lock:
             return take_look(job, info())
 
-    return Live(_facts(job), look, ears, actions)
+    return Live(job_facts(job), look, ears, actions)
 
 
-def _facts(job: Job) -> dict[str, object]:
+def job_facts(job: Job) -> dict[str, object]:
+    """What the job is: what stays as it is while it runs."""
     return {
         "name": os.path.basename(sys.argv[0] if sys.argv else "") or "python",
         "pid": os.getpid(),

@@ -21,6 +21,8 @@ class Steered(Protocol):
     def stop(self) -> None: ...
     def restart(self, slot: int, timeout: float | None = None) -> None: ...
     def restart_all(self, timeout: float | None = None) -> None: ...
+    def resize(self, workers: int) -> None: ...
+    def retry_set_aside(self) -> int: ...
 
 
 class Actions:
@@ -28,13 +30,17 @@ class Actions:
 
     Args:
         emp: to whose job.
+        resizable: its workers are processes, of which there may be more or fewer.
     """
 
-    def __init__(self, emp: Steered) -> None:
+    def __init__(self, emp: Steered, *, resizable: bool = True) -> None:
         self._emp = emp
+        self._resizable = resizable
         self._known: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
             "stop": (self._stop, ()),
             "restart": (self._restart, ("slot",)),
+            "resize": (self._resize, ("workers",)),
+            "retry": (self._retry, ()),
         }
 
     def can(self, snapshot: Snapshot) -> list[str]:
@@ -42,7 +48,10 @@ class Actions:
         if snapshot.over or snapshot.stopping:
             return []
         up = any(worker.phase in ("waiting", "starting", "up") for worker in snapshot.workers)
-        return ["stop", *(["restart"] if up else [])]
+        can = ["stop"]
+        if up:
+            can += ["restart", *(["resize"] if self._resizable else [])]
+        return [*can, *(["retry"] if snapshot.retriable else [])]
 
     def do(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Do one of them; return what was done, in words.
@@ -75,3 +84,13 @@ class Actions:
         except TimeoutError:
             pass  # nobody waits for the end of it
         return "all workers are restarted, one after the other" if slot is None else f"worker slot {slot} is restarted"
+
+    def _resize(self, workers: Any = None) -> str:
+        self._emp.resize(workers)
+        return f"{workers} worker{'s' * (workers != 1)} from now on"
+
+    def _retry(self) -> str:
+        count = self._emp.retry_set_aside()
+        if not count:
+            return "nothing is tried again: all failures were read by somebody"
+        return f"{count} chunk{'s are' if count > 1 else ' is'} tried again"

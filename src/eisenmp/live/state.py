@@ -100,6 +100,7 @@ class States:
 def _totals(board: Board, snapshot: Snapshot) -> dict[str, Any]:
     return {
         "slots": board.slots,
+        "wanted": snapshot.wanted,
         "up": board.up,
         "restarts": board.restarts,
         "chunks": {
