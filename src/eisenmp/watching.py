@@ -111,9 +111,13 @@ class Watching:
         address = address_of(job.settings.DASHBOARD)
         if address is None:
             return
+        from eisenmp.live.durations import Durations
         from eisenmp.web import open_page  # an extra
 
-        self._page = open_page(address, job.settings.DASHBOARD_TOKEN, self.live(job))
+        live, durations = self.live(job), Durations()
+        self._page = open_page(address, job.settings.DASHBOARD_TOKEN, live, durations)
+        live.on_look.append(durations.add)
+        live.begin()
         if sys.stderr is not None:
             print(f"eisenmp: the live page is at {self._page.url}", file=sys.stderr, flush=True)
         if not address.is_local:

@@ -39,8 +39,8 @@ class Served:
     def __init__(self, lab: Lab, **settings: Any) -> None:
         self.emp = emp = lab.mp()
         self.say, self.gate = emp.add_queue('say'), emp.add_queue('gate')
-        given = {'DASHBOARD': True, 'DASHBOARD_TOKEN': TOKEN, 'WORKER_CALL': 'item', 'NUM_ROWS': 1, 'ON_ERROR': 'skip'}
-        lab.start(emp, GATED, **{**given, **settings})
+        given = {'WORKER_CALL': 'item', 'NUM_ROWS': 1, 'ON_ERROR': 'skip', 'CONTROL_SOCKET': False}
+        lab.start(emp, GATED, **{'DASHBOARD': True, 'DASHBOARD_TOKEN': TOKEN, **given, **settings})
         assert emp.dashboard_url is not None
         url, _, self.token = emp.dashboard_url.partition('#token=')
         self.host, _, port = url.removeprefix('http://').rstrip('/').rpartition(':')
@@ -107,11 +107,25 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     lab.close()
 
 
-@pytest.fixture
-def inline(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(tmp_path, 'inline')
+def lab_of(tmp_path: Path, name: str) -> Iterator[Lab]:
+    lab = Lab(tmp_path, name)
     yield lab
     lab.close()
+
+
+@pytest.fixture
+def inline(tmp_path: Path) -> Iterator[Lab]:
+    yield from lab_of(tmp_path, 'inline')
+
+
+@pytest.fixture
+def spawning(tmp_path: Path) -> Iterator[Lab]:
+    yield from lab_of(tmp_path, 'spawn')
+
+
+@pytest.fixture
+def forking(tmp_path: Path) -> Iterator[Lab]:
+    yield from lab_of(tmp_path, 'fork')
 
 
 # ---- the page
@@ -286,15 +300,14 @@ def test_stop_drains_the_job_and_the_last_state_says_that_it_is_over(inline: Lab
     assert [state['n'] for state in states] == list(range(states[0]['n'], states[0]['n'] + len(states)))
 
 
-def test_restart_puts_a_fresh_process_in_the_slot(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, 'spawn')
-    served = Served(lab)
+def test_restart_puts_a_fresh_process_in_the_slot(spawning: Lab) -> None:
+    served = Served(spawning)
     served.emp.feed(range(3))
     served.say.get(timeout=ALARM)
     with served.asked('GET', '/events') as response:
         told = messages(response)
         before = next(state for event, state in told if event == 'state' and state['up'])
-        assert before['can'] == ['stop', 'restart']
+        assert before['can'] == ['stop', 'restart', 'resize']
         assert served.post('restart') == (200, 'all workers are restarted, one after the other')
         served.gate.put(None)
         after = next(state for _, state in told if state['up'] and state['workers'][0]['pid'] != pid_of(before))
@@ -303,7 +316,6 @@ def test_restart_puts_a_fresh_process_in_the_slot(tmp_path: Path) -> None:
     assert pid_of(before) and pid_of(after)
     assert after['restarts'] == 0  # nothing has died
     assert 'work' in {lane[3] for lane in lanes}
-    lab.close()
 
 
 def pid_of(state: dict[str, Any]) -> int:
@@ -531,9 +543,8 @@ def test_a_start_that_fails_gives_the_port_back(inline: Lab) -> None:
 
 
 @FORKS
-def test_forked_workers_inherit_no_connection_of_a_browser(tmp_path: Path) -> None:
+def test_forked_workers_inherit_no_connection_of_a_browser(forking: Lab) -> None:
     """Else a browser would wait for the end of its stream until the last of them is gone."""
-    lab = Lab(tmp_path, 'fork')
     worker = """
     import os
 
@@ -541,26 +552,36 @@ def test_forked_workers_inherit_no_connection_of_a_browser(tmp_path: Path) -> No
         toolbox.say.put({os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')
                          if os.path.exists(f'/proc/self/fd/{fd}')})
     """
-    emp = lab.mp()
+    emp = forking.mp()
     say = emp.add_queue('say')
-    lab.start(emp, worker, WORKER_CALL='item', NUM_ROWS=1, DASHBOARD=True, MAX_CHUNKS_PER_WORKER=1)
-    assert emp.dashboard_url is not None
-    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
-    connection = http.client.HTTPConnection(address, timeout=ALARM)
-    connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
-    with connection.getresponse() as response:
-        assert next(messages(response))[0] == 'history'
+    forking.start(emp, worker, WORKER_CALL='item', NUM_ROWS=1, DASHBOARD=True, MAX_CHUNKS_PER_WORKER=1)
+    with events_of(emp) as told:
+        assert next(told)[0] == 'history'
+        assert emp.dashboard_url is not None
+        port = int(emp.dashboard_url.rpartition(':')[2].partition('/')[0])
+        ours = {os.readlink(f'/proc/self/fd/{sock.fileno()}') for sock in served_sockets(port)}
+        assert len(ours) == 2  # it listens, and has one connection
         emp.feed(range(3))
         theirs = [say.get(timeout=ALARM) for _ in range(3)]
-        ours = {os.readlink(f'/proc/self/fd/{sock.fileno()}') for sock in served_sockets(int(address.split(':')[1]))}
-        assert len(ours) == 2  # it listens, and has one connection
         for links in theirs[1:]:  # the first one may have been forked before
             assert not ours & links
         emp.wait(ALARM)
-        assert [event for event, _ in messages(response)][-1] == 'state'
-    connection.close()
+        assert [event for event, _ in told][-1] == 'state'
     assert emp.join(ALARM)
-    lab.close()
+
+
+@contextmanager
+def events_of(emp: eisenmp.Mp) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+    """What a browser is told of a job."""
+    assert emp.dashboard_url is not None
+    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
+    connection = http.client.HTTPConnection(address, timeout=ALARM)
+    try:
+        connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
+        with connection.getresponse() as response:
+            yield messages(response)
+    finally:
+        connection.close()
 
 
 def served_sockets(port: int) -> list[socket.socket]:
@@ -587,9 +608,8 @@ def test_the_short_forms_have_it_too() -> None:
 
 
 @FORKS
-def test_it_is_there_while_servers_of_the_workers_still_run(tmp_path: Path) -> None:
+def test_it_is_there_while_servers_of_the_workers_still_run(forking: Lab) -> None:
     """Entry functions that leave their servers in threads have returned, so the job is over; its page is not."""
-    lab = Lab(tmp_path, 'fork')
     worker = """
     import threading
 
@@ -597,20 +617,14 @@ def test_it_is_there_while_servers_of_the_workers_still_run(tmp_path: Path) -> N
         threading.Thread(target=toolbox.gate.get).start()
         return False
     """
-    emp = lab.mp()
+    emp = forking.mp()
     gate = emp.add_queue('gate')
-    lab.start(emp, worker, DASHBOARD=True)
+    forking.start(emp, worker, DASHBOARD=True)
     emp.wait(ALARM)
-    assert emp.dashboard_url is not None
-    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
-    connection = http.client.HTTPConnection(address, timeout=ALARM)
-    connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
-    with connection.getresponse() as response:
-        told = (state for event, state in messages(response) if event == 'state')
-        state = next(told)
+    with events_of(emp) as told:
+        states = (state for event, state in told if event == 'state')
+        state = next(states)
         assert (state['over'], state['workers'][0]['state']) == (False, 'returned')
         gate.put(None)
-        assert [state['over'] for state in told][-1]
-    connection.close()
+        assert [state['over'] for state in states][-1]
     assert emp.join(ALARM)
-    lab.close()

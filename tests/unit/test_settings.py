@@ -89,6 +89,10 @@ GOOD: list[tuple[str, list[Any]]] = [
     ('JOB_TRUST', [True, False]),
     ('INFO_ENABLE', [True, False]),
     ('INFO_THREAD_MAX', [None, 1]),
+    ('CONTROL_SOCKET', [True, False]),
+    ('DASHBOARD', [True, False, 1, 8080, 'localhost:8080', '[::1]:8080', '0.0.0.0:80']),
+    ('DASHBOARD_TOKEN', [None, 'a' * 16]),
+    ('OPENTELEMETRY', [None, True, False]),
     ('ENGINE', ['local', 'inline']),
     ('ENGINE_ADDRESS', [None]),
 ]
@@ -122,6 +126,10 @@ BAD: dict[str, list[Any]] = {
     'JOB_TRUST': ['yes', None],
     'INFO_ENABLE': ['on', None],
     'INFO_THREAD_MAX': [0, -1, 'all'],
+    'CONTROL_SOCKET': ['yes', None, 2],
+    'DASHBOARD': [None, 0, -1, 65536, 80.0, '8080', 'localhost', 'http://localhost:8080', [8080]],
+    'DASHBOARD_TOKEN': ['', 'short', 'with a blank in it', 1234567890123456, b'a' * 16],
+    'OPENTELEMETRY': ['yes', 1, 0],
     'ENGINE': ['Local', 'dask', None],
     'ENGINE_ADDRESS': ['tcp://127.0.0.1:1', 8],
 }

@@ -134,9 +134,9 @@ class Talk:
     def words(self, state: Mapping[str, Any], now: float) -> str:
         """The line below the job."""
         if self._question == "stop":
-            return "stop the job? What is running is finished, nothing else is begun.  y yes, any other key no"
+            return "stop the job?  y yes   any other key no"
         if self._question == "restart":
-            return f"restart which worker slot? {self._typed}_  Enter this one, a all, any other key none"
+            return f"restart which slot? {self._typed}_   Enter this one   a all   any other key none"
         if self._said and now < self._until:
             return self._said
         keys = {"stop": "s stop", "restart": "r restart", "resize": "+ - workers", "retry": "t try failures again"}

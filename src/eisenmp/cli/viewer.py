@@ -25,6 +25,7 @@ __all__ = ["view"]
 _TIDY: Final = 0.25  # seconds between two looks at the size of the terminal
 _EVERY: Final = 5.0  # seconds between two lines where there is no terminal
 _TOLD: Final = ("news", "warning", "WARNING", "ERROR", "CRITICAL")  # what is written above the job
+_ENDS: Final = ("failed", "set aside")  # what a ticket has come to, unlike the death of a worker
 
 
 def view(connection: Connection) -> int:
@@ -97,8 +98,9 @@ class Watcher:
             self._talk.hear(one_line(message["text"]), time.monotonic())
             return
         state = message["state"] if kind == "history" else message if kind == "state" else None
-        if kind in ("history", "state") and message["failures"]:
-            self.failure = message["failures"][-1]
+        if kind in ("history", "state"):
+            ended = [failure for failure in message["failures"] if failure["kind"] in _ENDS]
+            self.failure = ended[-1] if ended else self.failure
         if state is None:
             return
         self.state, self.over = state, state["over"]
@@ -126,7 +128,8 @@ def _news(state: Mapping[str, Any]) -> Iterator[str]:
             worker = f"{log['worker']}: " if log["worker"] else ""
             yield f"{clock(log['seconds'])} {worker}{one_line(log['text'])}"
     for failure in state["failures"]:
-        yield f"{clock(failure['seconds'])} {failure['kind']}: {failure_line(failure)}"
+        if failure["kind"] in _ENDS:  # of deaths there is news
+            yield f"{clock(failure['seconds'])} {failure['kind']}: {failure_line(failure)}"
 
 
 class Screen:
@@ -178,6 +181,7 @@ class Lines:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._next = 0.0
+        self._closed = False
 
     def tell(self, lines: Iterator[str]) -> None:
         """What a terminal shows above the job."""
@@ -196,5 +200,9 @@ class Lines:
             self._write(summary(board_of(state, failure), over=True) + "\n")
 
     def _write(self, text: str) -> None:
-        if text:
-            write(self._stream, text)
+        if text and not self._closed:
+            try:
+                write(self._stream, text)
+            except (BrokenPipeError, ValueError):
+                self._closed = True
+                raise OutputClosed from None

@@ -98,6 +98,7 @@ class ControlServer:
         self._facts = facts
         self._clients: set[_Client] = set()
         self._ends: float | None = None  # when the thread gives up its clients
+        self._parting = False  # they have been told
         self.path = ""
 
     def open(self) -> None:
@@ -136,8 +137,10 @@ class ControlServer:
         try:
             while self._ends is None:
                 self._turn(None)
-            for client in self._clients:
+            self._parting = True
+            for client in list(self._clients):
                 client.put(_FAREWELL)
+                self._tell(client)
             while self._clients and time.monotonic() < self._ends:
                 self._turn(max(0.0, self._ends - time.monotonic()))
         except Exception as error:
@@ -225,7 +228,7 @@ class ControlServer:
             client.writing = not done
             events = selectors.EVENT_READ | (0 if done else selectors.EVENT_WRITE)
             self._selector.modify(client.sock, events, client)
-        if done and self._ends is not None:
+        if done and self._parting:
             self._drop(client)  # it has heard all
 
     def _drop(self, client: _Client) -> None:

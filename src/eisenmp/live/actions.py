@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from eisenmp.errors import SettingsError, nearest
 from eisenmp.events import Snapshot
 
-__all__ = ["Actions", "Steered", "UnknownActionError"]
+__all__ = ["Actions", "Doer", "Steered", "UnknownActionError"]
 
 
 class UnknownActionError(LookupError):
@@ -23,6 +23,12 @@ class Steered(Protocol):
     def restart_all(self, timeout: float | None = None) -> None: ...
     def resize(self, workers: int) -> None: ...
     def retry_set_aside(self) -> int: ...
+
+
+class Doer(Protocol):
+    """Whoever does what people ask for; see :meth:`Actions.do`."""
+
+    def do(self, name: str, arguments: Mapping[str, Any]) -> str: ...
 
 
 class Actions:

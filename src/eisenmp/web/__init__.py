@@ -6,41 +6,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from eisenmp.address import Address
 from eisenmp.errors import SettingsError
-from eisenmp.live import Live
 
 if TYPE_CHECKING:
+    from eisenmp.live.actions import Doer
+    from eisenmp.live.durations import Durations
     from eisenmp.web.page import Page
 
-__all__ = ["open_page"]
+__all__ = ["Shown", "open_page"]
 
 _PARTS: Final = {"starlette": "starlette", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"}
 
 
-def open_page(address: Address, token: str | None, live: Live) -> Page:
+class Shown(Protocol):
+    """What is shown: a live view, of this process or another; see :class:`eisenmp.live.Live`."""
+
+    @property
+    def state(self) -> Mapping[str, Any] | None: ...
+    @property
+    def actions(self) -> Doer | None: ...
+    def subscribe(self, send: Callable[[bytes], None]) -> Callable[[], None]: ...
+
+
+def open_page(address: Address, token: str | None, shown: Shown, durations: Durations | None = None) -> Page:
     """Serve a live view, from now on until :meth:`Page.close`.
 
     Args:
         address: where.
         token: what to ask for; None: one that nobody can guess.
-        live: what is shown, and what may be done.
+        shown: what is shown, and what may be done.
+        durations: of chunks, for ``/metrics``.
 
     Raises:
         SettingsError: nobody can listen there, or the extra is not installed.
     """
     _see_to_parts()
-    from eisenmp.live.durations import Durations
     from eisenmp.web.metrics import Exposition
     from eisenmp.web.page import Page
 
-    durations = Durations()
-    live.on_look.append(durations.add)
-    page = Page(address, token, live, Exposition(lambda: live.state, durations).text)
-    live.begin()
+    page = Page(address, token, shown, Exposition(lambda: shown.state, durations).text)
     page.start()
     return page
 

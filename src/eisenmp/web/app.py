@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from eisenmp.errors import JobOver, SettingsError
-from eisenmp.live import Live
 from eisenmp.live.actions import UnknownActionError
+from eisenmp.web import Shown
 from eisenmp.web.stream import events
 
 __all__ = ["make_app"]
@@ -32,11 +32,11 @@ _TYPES: Final = {
 Metrics = Callable[[], tuple[bytes, str]]
 
 
-def make_app(live: Live, metrics: Metrics) -> Starlette:
+def make_app(shown: Shown, metrics: Metrics) -> Starlette:
     """The server's application, without the gate before it.
 
     Args:
-        live: what is shown, and what may be done.
+        shown: what is shown, and what may be done.
         metrics: for Prometheus: (text, its type).
     """
     parts = _static()
@@ -51,17 +51,17 @@ def make_app(live: Live, metrics: Metrics) -> Starlette:
         return part
 
     async def tell(_: Request) -> Response:
-        return StreamingResponse(events(live), media_type="text/event-stream")
+        return StreamingResponse(events(shown), media_type="text/event-stream")
 
     async def measure(_: Request) -> Response:
         text, kind = metrics()
         return Response(text, media_type=kind)
 
     async def act(request: Request) -> Response:
-        if live.actions is None:
+        if shown.actions is None:
             raise UnknownActionError("nothing can be done to this job")
         arguments = await _arguments(request)
-        said = live.actions.do(request.path_params["name"], arguments)
+        said = shown.actions.do(request.path_params["name"], arguments)
         return JSONResponse({"said": said})
 
     return Starlette(

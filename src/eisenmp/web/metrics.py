@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ class Exposition(Collector):
 
     Args:
         state: the newest state; None: there is none yet.
-        durations: of chunks.
+        durations: of chunks; None: nobody knows.
         usage: what processes use, by pid.
         here: what this process uses.
     """
@@ -28,7 +29,7 @@ class Exposition(Collector):
     def __init__(
         self,
         state: Callable[[], Mapping[str, Any] | None],
-        durations: Durations,
+        durations: Durations | None = None,
         usage: Callable[[Iterable[int]], Mapping[int, Used]] = used_by,
         here: Callable[[], Used | None] = used_here,
     ) -> None:
@@ -55,7 +56,8 @@ class Exposition(Collector):
             yield from _streams(state)
             yield from _queues(state)
             yield from self._workers(state)
-        yield from self._chunk_seconds()
+        if self._durations is not None:
+            yield _chunk_seconds(self._durations)
 
     def _workers(self, state: Mapping[str, Any]) -> Iterator[Metric]:
         up = GaugeMetricFamily("eisenmp_worker_up", "Whether the worker is up.", labels=["slot"])
@@ -76,23 +78,25 @@ class Exposition(Collector):
                 seconds.add_metric(slot, its.cpu_seconds)
                 memory.add_metric(slot, its.resident)
         yield from (up, restarts, seconds, memory)
-        own = self._here()
+        pid = state["manager"]["pid"]
+        own = self._here() if pid == os.getpid() else self._usage([pid]).get(pid)
         if own is not None:
             yield CounterMetricFamily("eisenmp_manager_cpu_seconds", "CPU of the manager.", value=own.cpu_seconds)
             yield GaugeMetricFamily(
                 "eisenmp_manager_memory_bytes", "Resident memory of the manager.", value=own.resident
             )
 
-    def _chunk_seconds(self) -> Iterator[Metric]:
-        family = HistogramMetricFamily("eisenmp_chunk_seconds", "How long workers took for a chunk.", labels=["queue"])
-        for name, counts in list(self._durations.counts.items()):
-            buckets: list[tuple[str, float]] = []
-            total = 0
-            for bound, count in zip((*map(str, BOUNDS), "+Inf"), list(counts), strict=True):
-                total += count
-                buckets.append((bound, total))
-            family.add_metric([name], buckets, sum_value=self._durations.sums.get(name, 0.0))
-        yield family
+
+def _chunk_seconds(durations: Durations) -> Metric:
+    family = HistogramMetricFamily("eisenmp_chunk_seconds", "How long workers took for a chunk.", labels=["queue"])
+    for name, counts in list(durations.counts.items()):
+        buckets: list[tuple[str, float]] = []
+        total = 0
+        for bound, count in zip((*map(str, BOUNDS), "+Inf"), list(counts), strict=True):
+            total += count
+            buckets.append((bound, total))
+        family.add_metric([name], buckets, sum_value=durations.sums.get(name, 0.0))
+    return family
 
 
 def _job(state: Mapping[str, Any]) -> Iterator[Metric]:

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from eisenmp.address import Address
 from eisenmp.engines.processes import manager_only
 from eisenmp.errors import SettingsError
-from eisenmp.live import Live
+from eisenmp.web import Shown
 from eisenmp.web.app import Metrics, make_app
 from eisenmp.web.gate import Gate
 
@@ -33,19 +33,19 @@ class Page:
     Args:
         address: where.
         token: what to ask for; None: one that nobody can guess.
-        live: what is shown, and what may be done.
+        shown: what is shown, and what may be done.
         metrics: for Prometheus.
 
     Raises:
         SettingsError: nobody can listen there.
     """
 
-    def __init__(self, address: Address, token: str | None, live: Live, metrics: Metrics) -> None:
+    def __init__(self, address: Address, token: str | None, shown: Shown, metrics: Metrics) -> None:
         self._token = token or secrets.token_urlsafe(24)
         self._socket = _listen(address)
         manager_only.add(self._socket)
         self.url = f"{address.url(self._socket.getsockname()[1])}#token={self._token}"
-        app = Gate(make_app(live, metrics), address, self._token)
+        app = Gate(make_app(shown, metrics), address, self._token)
         self._server = uvicorn.Server(
             _Config(
                 app,

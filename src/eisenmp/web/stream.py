@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from eisenmp.live import Live
+from eisenmp.web import Shown
 
 __all__ = ["events"]
 
@@ -42,11 +42,11 @@ class _Mailbox:
         return lines
 
 
-async def events(live: Live) -> AsyncIterator[bytes]:
+async def events(shown: Shown) -> AsyncIterator[bytes]:
     """The history and each state, until the job is over."""
     while True:
         mailbox = _Mailbox()
-        leave = live.subscribe(mailbox.send)
+        leave = shown.subscribe(mailbox.send)
         try:
             kind = b"history"
             while True:
