@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -204,6 +207,43 @@ def test_a_process_that_is_gone_and_lines_by_a_pipe(home: str, tmp_path: Path) -
     assert shown.returncode == 1
     assert list(find_jobs()) == []
     assert not list(Path(home, 'eisenmp').iterdir()), 'its socket was tidied away'
+
+
+def test_the_live_page_of_a_job_of_another_process(job: eisenmp.Mp, top: Top) -> None:
+    for library in ('starlette', 'uvicorn', 'prometheus_client'):
+        pytest.importorskip(library)
+    shown = top('--web', columns=150)
+    shown.until(r'^eisenmp: the live page is at http://127.0.0.1:\d+/#token=\S+$', '^q leave')
+    url, token = shown.shown()[0].rpartition(' ')[2].split('#token=')
+
+    def ask(path: str, arguments: Any = None) -> Any:
+        headers = {'Authorization': f'Bearer {token}', 'Content-Type': 'application/json'}
+        body = None if arguments is None else json.dumps(arguments).encode()
+        return urllib.request.urlopen(urllib.request.Request(url + path, body, headers), timeout=ALARM)
+
+    with ask('events') as events:
+        assert events.readline() == b'event: history\n'
+        history = json.loads(events.readline().removeprefix(b'data: '))
+        assert history['kind'] == 'history'
+        events.readline()
+        assert events.readline() == b'event: state\n'
+        assert json.loads(events.readline().removeprefix(b'data: '))['wanted'] == 1
+        with ask('actions/resize', {'workers': 2}) as answer:
+            assert json.load(answer) == {'said': '2 workers from now on'}
+        wait_until(lambda: len(job.snapshot().workers) == 2, 'two workers')
+        with pytest.raises(urllib.error.HTTPError) as refused, ask('actions/resize', {'workers': 0}):
+            pass
+        with refused.value as answer:
+            assert answer.code == 400
+            assert 'workers=0 does not fit' in json.load(answer)['error']
+    with ask('metrics') as text:
+        assert b'eisenmp_worker_slots ' in text.read()
+    job.kill()
+    assert shown.end()[-1].endswith('is over')
+
+
+def test_a_page_that_cannot_be_served(job: eisenmp.Mp, home: str) -> None:
+    assert "--at='nowhere' does not fit" in run_top(home, '--at', 'nowhere', code=2).stderr
 
 
 def test_no_socket_where_none_is_wanted(home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, NoReturn
 
 import click
 
-from eisenmp.cli.exits import FINE, TERMINATED, BadCall
+from eisenmp.address import address_of
+from eisenmp.cli.exits import FINE, TERMINATED, BadCall, say
 from eisenmp.cli.viewer import view
-from eisenmp.control import Connection, ConnectionEnded, Found, find_jobs
+from eisenmp.control import Connection, ConnectionEnded, Found, RemoteView, find_jobs
 from eisenmp.display.redirect import is_terminal
 from eisenmp.display.words import clock
-from eisenmp.errors import ProtocolError, nearest
+from eisenmp.errors import ProtocolError, SettingsError, nearest
+from eisenmp.settings import check
 
 __all__ = ["command"]
 
@@ -23,7 +26,9 @@ __all__ = ["command"]
 @click.command("top", short_help="Watch a job that runs elsewhere on this machine.")
 @click.argument("job", metavar="[PID|NAME]", required=False)
 @click.option("--list", "only_list", is_flag=True, help="Only tell which jobs there are.")
-def command(job: str | None, only_list: bool) -> int:
+@click.option("--web", is_flag=True, help="Serve the live page for the job as well, until you leave.")
+@click.option("--at", metavar="ADDRESS", help="Where: a port, or HOST:PORT; without it a free port of this machine.")
+def command(job: str | None, only_list: bool, web: bool, at: str | None) -> int:
     """Show a job of yours that runs on this machine as its own terminal would, and steer it.
 
     PID is that of its program, NAME the file name of it. Without either it is the only job there is, or you choose.
@@ -41,6 +46,7 @@ def command(job: str | None, only_list: bool) -> int:
       eisenmp top
       eisenmp top manager.py
       eisenmp top --list
+      eisenmp top --web
     """
     signal.signal(signal.SIGTERM, _leave)  # the terminal is to be as it was
     found = _jobs()
@@ -53,10 +59,33 @@ def command(job: str | None, only_list: bool) -> int:
         connection = Connection(chosen.path)
     except (OSError, ProtocolError, ConnectionEnded) as error:
         raise BadCall(f"process {chosen.pid} does not answer: {error}") from error
-    try:
+    with closing(connection), _page(chosen, at) if web or at is not None else nullcontext():
         return view(connection)
+
+
+@contextmanager
+def _page(job: Found, at: str | None) -> Iterator[None]:
+    """The live page of a job is served within this block."""
+    from eisenmp.web import open_page
+
+    where: Any = True if at is None else int(at) if at.isdecimal() else at
+    shown = RemoteView(job.path)
+    try:
+        check("DASHBOARD", where, "--at")
+        address = address_of(where)
+        assert address is not None
+        page = open_page(address, None, shown)
+    except SettingsError as error:
+        shown.close()
+        raise BadCall(str(error).replace("DASHBOARD: ", "").replace("DASHBOARD needs", "--web needs")) from error
+    say(f"the live page is at {page.url}")
+    if not address.is_local:
+        say("it is open to other machines, and nothing is encrypted; a tunnel (ssh -L) is safer")
+    try:
+        yield
     finally:
-        connection.close()
+        page.close()
+        shown.close()
 
 
 def _leave(number: int, frame: Any) -> NoReturn:

@@ -6,6 +6,7 @@
     protocol.py   lines of JSON, and how long they may be; pure
     server.py     the manager's side: a thread, from a second after the start of the job on
     client.py     the other side, for `eisenmp top`
+    remote.py     … and for its page
 
 A Unix socket: no port, nobody of another machine or another user. Only the Python standard library is needed.
 """
@@ -13,6 +14,7 @@ A Unix socket: no port, nobody of another machine or another user. Only the Pyth
 from __future__ import annotations
 
 from eisenmp.control.client import Connection, ConnectionEnded, Found, find_jobs
+from eisenmp.control.remote import RemoteView
 from eisenmp.control.server import ControlServer
 
-__all__ = ["Connection", "ConnectionEnded", "ControlServer", "Found", "find_jobs"]
+__all__ = ["Connection", "ConnectionEnded", "ControlServer", "Found", "RemoteView", "find_jobs"]

@@ -100,7 +100,7 @@ class Connection:
         """Ask for the history and all states to come."""
         self._send({"do": "watch"})
 
-    def ask(self, what: str, **arguments: Any) -> int:
+    def ask(self, what: str, /, **arguments: Any) -> int:
         """Ask for an action; return the number that its answer bears."""
         number = next(self._numbers)
         self._send({"do": what, "id": number, "with": arguments})
