@@ -121,6 +121,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         '--every-way', action='store_true', help='each case with each way to start workers, on this Python'
     )
+    parser.addoption('--share', action='store_true', help='what another Python than the first has to run in CI')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
