@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import importlib.util
+import io
 import json
 import logging
 import os
@@ -480,6 +481,31 @@ def test_the_address_is_said_once_with_a_token_that_is_new_each_time(
         tokens.add(served.token)
     assert len(tokens) == 2
     assert all(len(token) >= 32 for token in tokens)
+
+
+def test_a_standard_error_that_nobody_reads_is_no_reason_not_to_start(
+    inline: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for broken in (None, closed):
+        with monkeypatch.context() as patched:
+            patched.setattr('sys.stderr', broken)
+            served = Served(inline)
+        assert served.get('/metrics')[0] == 200
+        served.finish(0)
+
+
+def test_of_a_job_that_is_over_there_is_a_view_that_says_so(inline: Lab) -> None:
+    emp = inline.mp()
+    inline.start(emp, GATED, WORKER_CALL='item', CONTROL_SOCKET=False)
+    emp.stop()
+    emp.wait(ALARM)
+    assert emp.join(ALARM)
+    told: list[bytes] = []
+    emp.live_view().subscribe(told.append)
+    assert told[-1] == b''
+    assert emp.live_view().over
 
 
 def test_without_the_extra_it_is_said_how_to_get_it(inline: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -326,6 +326,14 @@ class Test_live:
         assert len(breaks.told) == 2
         assert stays.told[-1]['over']
 
+    def test_of_a_job_that_nobody_has_watched_there_is_nothing_to_tell(self) -> None:
+        live = Live({}, lambda: look(1.0), Ears(Heard(), lambda: 0.0))
+        live.end()
+        late = Audience()
+        live.subscribe(late)
+        assert late.ended
+        assert [message['state'] for message in late.told] == [None]
+
     def test_a_look_that_fails_ends_the_view_and_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
         def broken() -> Look:
             raise RuntimeError('a bug')
