@@ -179,8 +179,9 @@ def test_doctor_of_a_sick_machine(folder: Path) -> None:
 
 def test_help_and_version(command: Command) -> None:
     assert eisenmp.__version__ in command('--version').stdout.decode()
+    overview = command('--help').stdout.decode()
     for name in ('demo', 'doctor', 'map', 'results', 'resume', 'retry', 'run', 'status', 'top'):
-        assert name in command('--help').stdout.decode()
+        assert name in overview
         text = command(name, '--help').stdout.decode()
         assert text.startswith(f'Usage: eisenmp {name}')
         assert '  -h, --help' in text

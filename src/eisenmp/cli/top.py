@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from eisenmp.address import address_of
-from eisenmp.cli.exits import FINE, TERMINATED, BadCall, say
+from eisenmp.cli.exits import FINE, BadCall, say
 from eisenmp.cli.viewer import view
 from eisenmp.control import Connection, ConnectionEnded, Found, RemoteView, find_jobs
 from eisenmp.display.redirect import is_terminal
@@ -48,7 +47,6 @@ def command(job: str | None, only_list: bool, web: bool, at: str | None) -> int:
       eisenmp top --list
       eisenmp top --web
     """
-    signal.signal(signal.SIGTERM, _leave)  # the terminal is to be as it was
     found = _jobs()
     if only_list:
         for row in _rows(found):
@@ -86,10 +84,6 @@ def _page(job: Found, at: str | None) -> Iterator[None]:
     finally:
         page.close()
         shown.close()
-
-
-def _leave(number: int, frame: Any) -> NoReturn:
-    raise SystemExit(TERMINATED)
 
 
 def _jobs() -> list[Found]:

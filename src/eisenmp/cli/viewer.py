@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, TextIO
 
-from eisenmp.cli.exits import FAILED, FINE, OutputClosed, say
+from eisenmp.cli.exits import FAILED, FINE, INTERRUPTED, TERMINATED, OutputClosed, say
 from eisenmp.cli.keys import Keyboard, Talk
 from eisenmp.control import Connection, ConnectionEnded
 from eisenmp.display.area import Area, Line, terminal_size
@@ -35,18 +36,30 @@ def view(connection: Connection) -> int:
     keys = sys.stdin.fileno() if terminal and is_terminal(sys.stdin) else None
     watcher = Watcher(connection, screen, keys)
     try:
-        with Keyboard(keys) if keys is not None else nullcontext() as keyboard:
+        with _asked_to_leave(watcher), Keyboard(keys) if keys is not None else nullcontext() as keyboard:
             ended = watcher.run(keyboard)
     finally:
         screen.close(watcher.state, watcher.failure, over=watcher.over)
     if ended is None:
-        return FINE
+        return watcher.code
     name, pid = connection.job.get("name"), connection.job.get("pid")
     if ended.in_order:
         say(f"the job of {name} (process {pid}) is over")
         return FINE
     say(f"process {pid} ({name}) has gone without a word")
     return FAILED
+
+
+@contextmanager
+def _asked_to_leave(watcher: Watcher) -> Iterator[None]:
+    """Signals end the block when nothing is half drawn."""
+    codes = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+    before = {number: signal.signal(number, lambda n, _: watcher.leave(codes[signal.Signals(n)])) for number in codes}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Watcher:
@@ -56,16 +69,23 @@ class Watcher:
         state: the newest one; empty: none has come.
         failure: the newest one.
         over: the job is.
+        code: the exit code for who leaves.
     """
 
     def __init__(self, connection: Connection, screen: Screen | Lines, keys: int | None) -> None:
         self.state: Mapping[str, Any] = {}
         self.failure: Mapping[str, Any] | None = None
         self.over = False
+        self.code = FINE
         self._connection = connection
         self._screen = screen
         self._keys = keys
         self._talk = Talk()
+
+    def leave(self, code: int) -> None:
+        """Leave soon. Signal handlers may call it."""
+        self.code = code
+        self._talk.left = True
 
     def run(self, keyboard: Keyboard | None) -> ConnectionEnded | None:
         """Until there is nothing more to see; None: the user has left."""
