@@ -15,6 +15,7 @@ import pytest
 from eisenmp.engines import Engine, make_engine
 from eisenmp.engines.base import Event, Exit
 from eisenmp.payload import dumps, loads
+from eisenmp.settings import Settings
 from eisenmp.wire import FOREVER, Buffer, Frame, Kind, encode
 from tests.support import ALARM, ENGINES, FORKS, write
 
@@ -46,7 +47,7 @@ class Bench:
     def __init__(self, folder: Path, name: str) -> None:
         settings = ENGINES[name]
         self.in_process = name == 'inline'
-        self.engine: Engine = make_engine(settings.get('ENGINE', 'local'), settings.get('START_METHOD', 'spawn'))
+        self.engine: Engine = make_engine(Settings(**settings))
         self.path = write(folder, TELLTALE)
         self.events: list[Event] = []
         self.handles: dict[int, Any] = {}
@@ -317,7 +318,7 @@ def test_modules_that_cannot_be_loaded_are_told(bench: Bench) -> None:
 
 def test_closing_right_away(tmp_path: Path) -> None:
     for name in ENGINES:
-        engine = make_engine(ENGINES[name].get('ENGINE', 'local'), ENGINES[name].get('START_METHOD', 'spawn'))
+        engine = make_engine(Settings(**ENGINES[name]))
         engine.wake()
         engine.close()
         engine.wake()  # a thread that comes late
