@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.spread import leave_out
+from tests.support import ON_RAY
 
 _PATIENCE = 5.0  # seconds that things which are just ending may take
 _PROC = Path('/proc/self/fd')
@@ -89,9 +90,21 @@ def _key_of_job_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ['XDG_DATA_HOME'] = str(tmp_path_factory.mktemp('data'))
 
 
+@pytest.fixture(scope='session', autouse=ON_RAY)
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray cluster for all tests, with room for more workers than this machine has cores."""
+    from tests.ray.clusters import private_cluster
+
+    with private_cluster(tmp_path_factory.mktemp('home')):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
     """Fail a test that leaves a child process, a thread or an open file behind."""
+    if ON_RAY:  # whose processes and threads come and go as it pleases
+        yield
+        return
     before = _Belongings()
     path = list(sys.path)
     yield

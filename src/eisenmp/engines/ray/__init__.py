@@ -1,4 +1,4 @@
-"""The engine for a Ray cluster (https://www.ray.io): workers on many machines. Loaded when ``ENGINE='ray'`` is asked for.
+"""The engine for a Ray cluster (https://www.ray.io): workers on many machines. Loaded when ``ENGINE='ray'`` wants it.
 
 ::
 

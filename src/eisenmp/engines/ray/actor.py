@@ -15,9 +15,10 @@ import pickle
 import platform
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import ray
 
@@ -28,6 +29,7 @@ from eisenmp.worker.main import run_beside
 
 __all__ = ["Host", "KitPart", "WorkerEnd"]
 
+_LAST_WORDS: Final = 2.0  # seconds that the last messages get to reach the manager
 _OUTBOX_BYTES: Final = 32 << 20  # what may wait for the manager before the worker has to wait for it
 
 
@@ -107,9 +109,9 @@ class WorkerEnd:
             return messages, None if messages else self._code
 
     def end(self, code: int) -> None:
-        """The worker has ended."""
+        """The worker has ended. The first one who says so counts."""
         with self._changed:
-            self._code = code
+            self._code = code if self._code is None else self._code
             self._changed.notify_all()
 
 
@@ -150,7 +152,21 @@ class Host:
         os.kill(os.getpid(), number)
 
     def _work(self) -> None:
+        os._exit = _last_words(self._end, os._exit)
         self._end.end(run_beside(self._kit, self._end.connect))
+
+
+def _last_words(end: WorkerEnd, leave: Callable[[int], NoReturn]) -> Callable[[int], NoReturn]:
+    """An ``os._exit`` that lets go out what was said before; of a socket, the kernel would see to that."""
+    me = os.getpid()
+
+    def exit_now(status: int) -> NoReturn:
+        if os.getpid() == me:  # not in a process that the worker has forked
+            end.end(status & 0xFF)
+            time.sleep(_LAST_WORDS)  # the manager ends this process when it has heard that
+        leave(status)
+
+    return exit_now
 
 
 def _opened(parts: list[KitPart]) -> Kit:

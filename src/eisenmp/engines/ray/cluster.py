@@ -193,7 +193,21 @@ class Cluster:
                     _temp_dir=self._folder,
                     **options,
                 )
+        _keep_stdout_clean()
         self.where = ray.get_runtime_context().gcs_address
+
+
+def _keep_stdout_clean() -> None:
+    """Ray prints what befalls its workers on the standard output, where results may go; here, it is logged instead."""
+    from ray._private import worker
+
+    if not hasattr(worker, "print_to_stdstream"):
+        return  # another version, which does it otherwise
+
+    def log(data: dict[str, Any], *_: Any, **__: Any) -> None:
+        logging.getLogger("eisenmp.ray").info("%s: %s", data.get("pid"), " ".join(map(str, data.get("lines", ()))))
+
+    worker.print_to_stdstream = log
 
 
 def _remove_after_ray(folder: str) -> None:

@@ -41,7 +41,7 @@ class Link:
         self,
         number: int,
         handle: ActorHandle,
-        post: Callable[[Callable[[], None]], None],
+        post: Callable[[Callable[[], object]], None],
         on_arrived: Callable[[], None],
     ) -> None:
         self.number = number

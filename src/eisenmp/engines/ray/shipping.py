@@ -41,11 +41,13 @@ def project_folders(search: Sequence[str]) -> list[str]:
 def loaded_names(modules: Mapping[str, ModuleType | None], folders: Sequence[str]) -> list[str]:
     """The user's own modules among those that the manager has imported: objects may name them."""
     names = []
+    installed = _installed_folders()
     for name, module in list(modules.items()):
         path = getattr(module, "__file__", None)
-        if isinstance(path, str) and path.endswith(".py") and name != "__main__":
-            if _is_below(os.path.abspath(path), folders) and not _is_below(path, _installed_folders()):
-                names.append(name)
+        if not isinstance(path, str) or not path.endswith(".py") or name == "__main__":
+            continue
+        if _is_below(os.path.abspath(path), folders) and not _is_below(path, installed):
+            names.append(name)
     return names
 
 

@@ -54,12 +54,8 @@ class Wishes(NamedTuple):
 
     def asked(self) -> dict[str, float]:
         """What one worker takes, under Ray's names."""
-        asked: dict[str, float] = {
-            "CPU": self.cpus,
-            "GPU": self.gpus,
-            "memory": self.memory or 0,
-            **dict(self.resources),
-        }
+        own: dict[str, float] = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0}
+        asked = {**own, **dict(self.resources)}
         return {name: amount for name, amount in asked.items() if amount}
 
 
@@ -74,7 +70,8 @@ def lack_text(asked: Mapping[str, float], free: Mapping[str, float], total: Mapp
     names = sorted({*asked, "CPU"})
     return (
         f"the Ray cluster has had no room for a worker for {seconds:g} s: asked for {_amounts(asked, sorted(asked))}; "
-        f"free are {_amounts(free, names)}, of {_amounts(total, names)} in all (ENGINE_START_TIMEOUT is how long to wait)"
+        f"free are {_amounts(free, names)}, of {_amounts(total, names)} in all "
+        "(ENGINE_START_TIMEOUT is how long to wait)"
     )
 
 
