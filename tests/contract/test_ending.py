@@ -12,7 +12,7 @@ import pytest
 
 import eisenmp
 from tests.contract.test_classic import SUM
-from tests.support import ALARM, Lab, wait_until
+from tests.support import ALARM, ON_RAY, Lab, wait_until
 
 # Holds its chunk until the gate opens.
 HOLDS = """
@@ -43,7 +43,9 @@ def _gone(emp: eisenmp.Mp, lab: Lab) -> None:
         assert not process.is_alive()
         assert process.exitcode is not None
     if not lab.in_process:
-        assert psutil.Process().children(recursive=True) == []
+        if ON_RAY:
+        return  # the cluster itself is below this process, and its pool of processes comes and goes
+    assert psutil.Process().children(recursive=True) == []
 
 
 # ---- wait, stop, kill

@@ -44,7 +44,7 @@ def private_cluster(home: Path) -> Iterator[None]:
             over.wait()
             ray.shutdown()
 
-    keeper = threading.Thread(target=keep, name='tests-ray')
+    keeper = threading.Thread(target=keep, name='tests-ray', daemon=True)
     keeper.start()
     there.wait()
     try:

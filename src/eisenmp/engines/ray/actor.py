@@ -29,8 +29,11 @@ from eisenmp.worker.main import run_beside
 
 __all__ = ["Host", "KitPart", "WorkerEnd"]
 
+_LOOK: Final = 0.5  # seconds between two looks whether the node is still there
 _LAST_WORDS: Final = 2.0  # seconds that the last messages get to reach the manager
 _OUTBOX_BYTES: Final = 32 << 20  # what may wait for the manager before the worker has to wait for it
+
+_leave: Final = os._exit
 
 
 class KitPart(NamedTuple):
@@ -129,8 +132,8 @@ class Host:
         self._kit = _opened(kit)
         self._kit.add_setup(setup)
         self._end = WorkerEnd()
-        # no daemon: the worker's own threads must not take after it
-        threading.Thread(target=self._work, name=f"eisenmp-{self._kit.setup['name']}").start()
+        threading.Thread(target=self._work, name=f"eisenmp-{self._kit.setup['name']}", daemon=True).start()
+        threading.Thread(target=_die_with_the_node, name="eisenmp-watch-node", daemon=True).start()
 
     @ray.method(concurrency_group="push")  # type: ignore[untyped-decorator]
     def push(self, number: int, streams: int, *pieces: Any) -> None:
@@ -152,11 +155,13 @@ class Host:
         os.kill(os.getpid(), number)
 
     def _work(self) -> None:
-        os._exit = _last_words(self._end, os._exit)
+        # Ray may end this process without waiting for the worker; the worker's own threads must not take after it.
+        threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
+        os._exit = _last_words(self._end)  # type: ignore[assignment]
         self._end.end(run_beside(self._kit, self._end.connect))
 
 
-def _last_words(end: WorkerEnd, leave: Callable[[int], NoReturn]) -> Callable[[int], NoReturn]:
+def _last_words(end: WorkerEnd) -> Callable[[int], NoReturn]:
     """An ``os._exit`` that lets go out what was said before; of a socket, the kernel would see to that."""
     me = os.getpid()
 
@@ -164,9 +169,17 @@ def _last_words(end: WorkerEnd, leave: Callable[[int], NoReturn]) -> Callable[[i
         if os.getpid() == me:  # not in a process that the worker has forked
             end.end(status & 0xFF)
             time.sleep(_LAST_WORDS)  # the manager ends this process when it has heard that
-        leave(status)
+        _leave(status)
 
     return exit_now
+
+
+def _die_with_the_node() -> None:
+    """Ray's node process is the parent of this one. When it dies, nobody else ends a process whose threads are busy."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    _leave(1)
 
 
 def _opened(parts: list[KitPart]) -> Kit:
