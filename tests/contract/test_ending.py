@@ -42,10 +42,8 @@ def _gone(emp: eisenmp.Mp, lab: Lab) -> None:
     for process in emp.proc_list:
         assert not process.is_alive()
         assert process.exitcode is not None
-    if not lab.in_process:
-        if ON_RAY:
-        return  # the cluster itself is below this process, and its pool of processes comes and goes
-    assert psutil.Process().children(recursive=True) == []
+    if not lab.in_process and not ON_RAY:  # there, the cluster itself is below this process
+        assert psutil.Process().children(recursive=True) == []
 
 
 # ---- wait, stop, kill
