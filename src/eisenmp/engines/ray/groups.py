@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from eisenmp.errors import ProtocolError
+from eisenmp.ring import shelf
 from eisenmp.wire import LARGE, Buffer, Decoder, Frame, place
 
 __all__ = ["Drained", "Hello", "Unpacker", "machine", "own_version", "pack", "split"]
@@ -155,4 +156,4 @@ class Unpacker:
         view = memoryview(self._large[offset]).cast("B")
         if len(view) != size:
             raise ProtocolError(f"a large piece of {len(view)} bytes where {size} were said")
-        return bytearray(view) if self._own else view
+        return shelf("received").copy(view) if self._own else view
