@@ -90,15 +90,6 @@ def _key_of_job_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ['XDG_DATA_HOME'] = str(tmp_path_factory.mktemp('data'))
 
 
-@pytest.fixture(scope='session', autouse=ON_RAY)
-def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Ray cluster for all tests, with room for more workers than this machine has cores."""
-    from tests.ray.clusters import private_cluster
-
-    with private_cluster(tmp_path_factory.mktemp('home')):
-        yield
-
-
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
     """Fail a test that leaves a child process, a thread or an open file behind."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
+from typing import Final
 
 from eisenmp.engines.base import Exit
 from eisenmp.engines.ray.groups import Hello, machine
 
 __all__ = ["ActorHandle"]
+
+_SOON: Final = 5.0  # seconds in which a cluster that has room starts a worker
 
 
 class ActorHandle:
@@ -25,6 +29,7 @@ class ActorHandle:
         self.hello: Hello | None = None
         self.end: Exit | None = None
         self._send_signal = send_signal
+        self._begun = time.monotonic()
         self._there = threading.Event()
         self._over = threading.Event()
 
@@ -51,8 +56,10 @@ class ActorHandle:
 
     @property
     def awaits(self) -> str:
-        """What it still waits for before it can begin, in words; empty: nothing."""
-        return "a place on the Ray cluster" if self.hello is None and self.end is None else ""
+        """What it waits for before it can begin, in words; empty: nothing, or it was asked for just now."""
+        if self.hello is not None or self.end is not None or time.monotonic() - self._begun < _SOON:
+            return ""
+        return "a place on the Ray cluster"
 
     @property
     def exitcode(self) -> int | None:
