@@ -1,6 +1,5 @@
 """A cluster of two nodes, and programs that use it: each in a process of its own, as users run them."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -71,7 +70,7 @@ except eisenmp.ClusterError as error:
     told = run(kept_nodes, tmp_path, program, RAY_AUTH_MODE='disabled')
     assert "RAY_AUTH_MODE is not 'token'" in told
     told = run(kept_nodes, tmp_path, program, RAY_AUTH_TOKEN='0' * 64)
-    assert re.search('[Aa]uthentication', told), told
+    assert 'is the token the one of this cluster' in told
 
 
 def test_where_nobody_answers(kept_nodes: Nodes, tmp_path: Path) -> None:
@@ -107,34 +106,28 @@ def test_who_finds_no_place_keeps_nobody_waiting(kept_nodes: Nodes, tmp_path: Pa
 with eisenmp.Mp() as emp:
     start(emp, 'worker.py', NUM_PROCS=6)
     emp.feed([0.01] * 40)
-    print(len(values(emp.wait(60))), [process.exitcode for process in emp.proc_list].count(-9))
+    print(len(values(emp.wait(60))))
+assert {process.exitcode for process in emp.proc_list} <= {0, -9}
 """
-    assert run(kept_nodes, tmp_path, program).split() == ['40', '2']
+    assert run(kept_nodes, tmp_path, program).split() == ['40']
 
 
 def test_big_messages_and_shared_arrays(kept_nodes: Nodes, tmp_path: Path) -> None:
     write(
         tmp_path,
         """
-        def entry(toolbox):
-            header, *rows = toolbox.mp_input_q.get()
-            if toolbox.STOP_MSG in rows:
-                return False
-            (array,) = rows
+        def entry(array, toolbox):
             array += 1  # its own
-            shared = toolbox.table
-            result = (array, int(shared[-1]), shared.flags.writeable, toolbox.late is not None)
-            toolbox.mp_output_q.put([toolbox.OUTPUT_HEADER + header, result])
-            return True
+            return array, int(toolbox.table[-1]), toolbox.table.flags.writeable, toolbox.late is not None
         """,
     )
     program = """
 import numpy as np
 with eisenmp.Mp() as emp:
     emp.share('table', np.arange(1 << 20))
-    start(emp, 'worker.py', WORKER_CALL='toolbox', NUM_PROCS=3, late=np.ones(1 << 19))
+    start(emp, 'worker.py', NUM_PROCS=3, late=np.ones(1 << 19))
     emp.feed([np.full(1 << 18, n) for n in range(12)])
-    results = emp.wait(60)['mp_input_q'].values()
+    results = values(emp.wait(60))
     assert [int(array[0]) for array, *_ in results] == list(range(1, 13))
     assert all(array.shape == (1 << 18,) for array, *_ in results)
     print({tuple(rest) for _, *rest in results})

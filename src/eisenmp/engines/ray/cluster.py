@@ -180,7 +180,8 @@ class Cluster:
 
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if self.address is not None:
-            ray.init(address=self.address, **options)
+            with _quiet():
+                ray.init(address=self.address, **options)
         else:
             _sweep()
             self._folder = tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-")
@@ -249,7 +250,7 @@ def _answers(where: str, seconds: float) -> bool:
 def _explained(error: BaseException, address: str | None) -> ClusterError:
     what = "no private Ray cluster can be started" if address is None else f"ENGINE_ADDRESS={address!r}"
     said = " ".join(str(error).split())
-    hint = ""
+    hint = "" if address is None else "; is the token the one of this cluster, and does a Ray head listen there?"
     if "ersion mismatch" in said:
         hint = "; the manager and all nodes need the same versions of Ray and Python"
     elif "raylet" in said.lower() or "IP address" in said:
@@ -271,7 +272,7 @@ def _environment(names: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray tells much at its start that is no news to a user of a private cluster."""
+    """Ray tells much at its start that is no news to users of ours; errors are raised."""
     logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.ERROR)
