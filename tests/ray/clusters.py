@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from tests.support import script_env, wait_until
 
-__all__ = ['Nodes', 'private_cluster', 'two_nodes']
+__all__ = ['ROOM', 'Nodes', 'private_cluster', 'two_nodes']
 
-_ROOM: Final = 32  # more workers than any test has
+ROOM: Final = 32  # more workers than any test has
 _STORE: Final = 256 << 20  # bytes of shared memory
 _START: Final = 60.0  # seconds
 
@@ -49,7 +49,7 @@ def private_cluster(home: Path) -> Iterator[None]:
     def keep() -> None:  # a cluster ends with the thread that started it
         with tempfile.TemporaryDirectory(prefix='eisenmp-test-', ignore_cleanup_errors=True) as folder:
             try:
-                ray.init('local', num_cpus=_ROOM, object_store_memory=2 * _STORE, _temp_dir=folder, **options)
+                ray.init('local', num_cpus=ROOM, object_store_memory=2 * _STORE, _temp_dir=folder, **options)
             finally:
                 there.set()
             over.wait()
