@@ -99,7 +99,7 @@ $(READY_RUN): $(FRESH) pyproject.toml constraints.txt
 	@touch $@
 
 $(READY_DEV): $(READY_RUN)
-	@tools/system-packages.sh '$(PYTHON)' compiler headers
+	@tools/system-packages.sh '$(PYTHON)' compiler headers browser
 	@$(PIP_INSTALL) --group dev
 	@touch $@
 

@@ -35,6 +35,7 @@ SUITE: Final = (
     "memory",
     "faults",
     "display",
+    "page",
     "servers",
     "ray",
 )

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import psutil
@@ -26,8 +26,8 @@ _LAZY = ('/dev/null', '/dev/urandom', '/proc', '/sys')
 class _Belongings:
     """What this process holds now."""
 
-    def __init__(self) -> None:
-        self.children = _children()
+    def __init__(self, foreign: frozenset[int]) -> None:
+        self.children = children(foreign)
         self.threads = {ident: thread.name for thread in threading.enumerate() if (ident := thread.ident) is not None}
         self.files = _open_files()
 
@@ -38,14 +38,12 @@ class _Belongings:
         return found + [f'open file {fd}: {target}' for fd, target in self.files.items() - before.files.items()]
 
 
-def _children() -> set[int]:
-    """The pids below this process, ended ones that nobody has waited for included."""
-    if not _LISTED:
-        return {child.pid for child in psutil.Process().children(recursive=True)}
+def children(foreign: Container[int] = ()) -> set[int]:
+    """The pids below this process, ended ones that nobody has waited for included; not `foreign` ones and theirs."""
     found: set[int] = set()
     unseen = [os.getpid()]
     while unseen:
-        made = _made_by(unseen.pop())
+        made = [pid for pid in _made_by(unseen.pop()) if pid not in foreign]
         found.update(made)
         unseen += made
     return found
@@ -54,6 +52,10 @@ def _children() -> set[int]:
 def _made_by(pid: int) -> list[int]:
     """Its children, from the list that Linux has for each thread; psutil has to read about every process there is."""
     made: list[int] = []
+    if not _LISTED:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            made = [child.pid for child in psutil.Process(pid).children()]
+        return made
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just gone
         for tid in os.listdir(f'/proc/{pid}/task'):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -90,24 +92,30 @@ def _key_of_job_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ['XDG_DATA_HOME'] = str(tmp_path_factory.mktemp('data'))
 
 
+@pytest.fixture(scope='module')
+def foreign_processes() -> frozenset[int]:
+    """Pids that tests of one module share and that have processes of their own, as a browser does."""
+    return frozenset()
+
+
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind() -> Iterator[None]:
+def leaves_nothing_behind(foreign_processes: frozenset[int]) -> Iterator[None]:
     """Fail a test that leaves a child process, a thread or an open file behind."""
     if ON_RAY:  # whose processes and threads come and go as it pleases
         yield
         return
-    before = _Belongings()
+    before = _Belongings(foreign_processes)
     path = list(sys.path)
     yield
     sys.path[:] = path  # workers that are threads of this process (engine inline) put their folders there
-    left = _Belongings().beyond(before)
+    left = _Belongings(foreign_processes).beyond(before)
     if not left:
         return
     deadline = time.monotonic() + _PATIENCE
     while left and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.01)
-        left = _Belongings().beyond(before)
+        left = _Belongings(foreign_processes).beyond(before)
     if left:
         pytest.fail('left behind: ' + '; '.join(sorted(left)))
 
@@ -117,6 +125,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         '--every-way', action='store_true', help='each case with each way to start workers, on this Python'
     )
+    parser.addoption('--share', action='store_true', help='what another Python than the first has to run in CI')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

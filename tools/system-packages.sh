@@ -3,10 +3,11 @@
 #
 #     tools/system-packages.sh PYTHON ABILITY…
 #
-# An ability (python, venv, compiler, headers) is tried, not looked up, so any Python and any system will do. Only for
-# what is missing, the packages of debian-packages.txt are installed, by apt-get, as root or through sudo. Where that
-# cannot be done, a message names them. Without python and venv nothing goes on; the compiler and the headers serve
-# one test only (a worker compiled by Cython), so outside CI their absence is a warning.
+# An ability (python, venv, compiler, headers, browser) is tried, not looked up, so any Python and any system will do.
+# Only for what is missing, the packages of debian-packages.txt are installed, by apt-get, as root or through sudo. Where
+# that cannot be done, a message names them. Without python and venv nothing goes on; the compiler and the headers serve
+# one test only (a worker compiled by Cython) and the browser the tests of the live page, so outside CI their absence is
+# a warning.
 set -euo pipefail
 
 python=${1:?usage: tools/system-packages.sh PYTHON ABILITY…}
@@ -20,6 +21,7 @@ can() {
     compiler) printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' | "${CC:-cc}" -x c -o "$scratch/a.out" - ;;
     headers) "$python" -c 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ;;
+    browser) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     *) false ;;
     esac >/dev/null 2>&1
 }
@@ -44,7 +46,7 @@ is_debians() {
 packages_for() {
     local ability
     for ability; do
-        [ "$ability" = compiler ] || is_debians || continue
+        [ "$ability" = compiler ] || [ "$ability" = browser ] || is_debians || continue
         awk -v ability="$ability" '$1 == ability { printf "%s ", $2 }' "$list"
     done
 }
@@ -70,7 +72,7 @@ if [ -n "$packages" ] && command -v apt-get >/dev/null && { [ -z "$as_root" ] ||
     [ -n "$missing" ] || exit 0
 fi
 
-echo "What $python needs is missing on this machine: $missing" >&2
+echo "What $python and the tests need is missing on this machine: $missing" >&2
 if [ -n "$packages" ]; then
     echo "On Debian and its kin, this brings it:  apt-get install $packages" >&2
 else
@@ -80,4 +82,4 @@ case " $missing" in
 *" python "* | *" venv "*) exit 1 ;;
 esac
 [ -z "${CI:-}" ] || exit 1
-echo "Going on: only the test of a compiled worker needs it." >&2
+echo "Going on: only some tests need it (a compiled worker; the live page in a browser), and they are left out." >&2

@@ -25,6 +25,7 @@ A map of this folder, along the way of the data::
     results/      6 what became of every ticket;  jobfile/  the same in a file, for jobs that go on where they were
     export/         that file for other programs: JSON lines, CSV, Parquet, SQLite
     display/      7 what is shown meanwhile; events.py and snapshot.py are what it hears and sees
+    tap.py          what is noted for who watches (watching.py);  live/  makes states of it;  web/  serves them
     cli/            the command eisenmp;  wholefile.py  what it writes is there whole or not at all
     spaces/         search spaces that are cut by slices, for manager and workers alike
     errors.py       the tree of exceptions

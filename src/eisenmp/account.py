@@ -21,12 +21,13 @@ def take_report(job: Job) -> Report:
     span = max(elapsed - start, 1e-9)
     producing = [feeder.producing.seconds(now) for feeder in job.feeders]
     producer = min(1.0, max(producing, default=0.0) / span)
-    busy = [min(1.0, one.working * one.seconds / span) for one in workers]
+    spans = [max(span - job.crew.hours[one.slot].away(now), 1e-9) for one in workers]
+    busy = sum([min(one.working * one.seconds, there) for one, there in zip(workers, spans, strict=True)]) / sum(spans)
     consumer = min(1.0, _consumer_seconds(job, now) / span)
     times = job.durations
     verdict, advice = judge(
         producer,
-        busy,
+        [busy],
         consumer,
         mean=times.mean(),
         make=sum(producing) / max(1, sum([feeder.made for feeder in job.feeders])),
@@ -43,7 +44,7 @@ def take_report(job: Job) -> Report:
         slowest=_slowest(job),
         workers=workers,
         producer_busy=producer,
-        workers_busy=sum(busy) / len(busy),
+        workers_busy=busy,
         consumer_busy=consumer,
         verdict=verdict,
         advice=advice,

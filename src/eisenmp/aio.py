@@ -209,6 +209,11 @@ class AsyncImap(AsyncIterator[R], Generic[R]):
         """The value of the :class:`eisenmp.StopJob` that the function raised; None without one."""
         return self._course.emp.results.answer
 
+    @property
+    def dashboard_url(self) -> str | None:
+        """Where the live page is, token included; None: there is none, or not yet."""
+        return self._course.emp.dashboard_url
+
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up. ``print`` it.
 
@@ -216,6 +221,14 @@ class AsyncImap(AsyncIterator[R], Generic[R]):
             SettingsError: it has not started yet.
         """
         return self._course.emp.report()
+
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on; see :meth:`eisenmp.Mp.resize`.
+
+        Raises:
+            SettingsError: no such number; or the job has not started yet.
+        """
+        self._course.emp.resize(workers)
 
     def stop(self) -> None:
         """Start no further chunk. What is running is finished, and its results still come."""
@@ -301,6 +314,7 @@ def aimap(  # noqa: PLR0913  # see imap
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    dashboard: bool | int | str = False,
     job: str | os.PathLike[str] | None = None,
     store: str | None = None,
     force: bool = False,
@@ -339,6 +353,7 @@ def aimap_chunks(  # noqa: PLR0913  # see imap
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    dashboard: bool | int | str = False,
     job: str | os.PathLike[str] | None = None,
     store: str | None = None,
     force: bool = False,

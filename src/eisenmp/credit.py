@@ -104,6 +104,14 @@ class Window:
         self.workers = workers
         self.fixed = fixed
 
+    def share(self, size: int, workers: int) -> None:
+        """There are more workers now, or fewer. `size`: the default for so many."""
+        self.workers = workers
+        if not self.fixed:
+            wide = self.size > self.base
+            self.base = size
+            self.size = max(self.size, size) if wide else size
+
     def batch(self, wanted: int, unread: int, size: int) -> int:
         """Chunks to cut at once, when `wanted` are worth a message of `size` bytes each. Widens or narrows the window.
 

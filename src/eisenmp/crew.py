@@ -13,7 +13,7 @@ from eisenmp.engines.base import ProcessHandle
 from eisenmp.listeners import Wanted
 from eisenmp.measure import Hours
 from eisenmp.payload import Payload
-from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor
+from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor, TakeBack
 from eisenmp.wire import Buffer
 
 __all__ = ["Crew", "Worker", "peak_bytes"]
@@ -35,6 +35,8 @@ class Worker:
     done_enough: bool = False  # it has reached a limit
     retiring: bool = False  # it was told to leave, so that a fresh process can take its place
     leaving: bool = False  # it is to make room for another process, or for nobody; see leaving.py
+    at_ease: bool = False  # it is leaving, when it has finished what it holds, however long that takes
+    lead: int | None = None  # queue of the first chunk that it got: with one of those a round of its work begins
     ending: bool = False  # it was told so: its requests are answered with the end of the stream
     healthy: bool = False  # it has passed HEALTH_CHECK, once
     listens: set[Wanted] = field(default_factory=set)  # addresses that it has asked for
@@ -51,12 +53,20 @@ class Crew:
         engine: starts and ends them.
         supervisor: decides.
         setup: gives the messages that a new worker of a slot gets first; called for each start.
+        began: the time when the job did.
     """
 
-    def __init__(self, engine: Engine, supervisor: Supervisor, setup: Callable[[int, str], list[list[Buffer]]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        supervisor: Supervisor,
+        setup: Callable[[int, str], list[list[Buffer]]],
+        began: float = 0.0,
+    ) -> None:
         self.engine = engine
         self.supervisor = supervisor
         self._setup = setup
+        self._began = began
         self.workers: dict[int, Worker] = {}
         self.handles: dict[int, ProcessHandle] = {}  # by slot, the present or the last one
         self.to_start: deque[int] = deque(slot.number for slot in supervisor.slots)
@@ -99,15 +109,32 @@ class Crew:
                 self.supervisor.returned(slot.number)
                 self.engine.kill(slot.worker)
 
-    def gone(self, worker: Worker, text: str, now: float, *, needed: bool, blamed: bool) -> Restart | EndJob | None:
+    def gone(
+        self, worker: Worker, text: str, now: float, *, needed: bool, blamed: bool
+    ) -> Restart | EndJob | TakeBack | None:
         """The process has ended: forget it and ask the supervisor what to do."""
         del self.workers[worker.number]
         return self.supervisor.down(worker.slot, text, now, needed=needed, blamed=blamed)
 
-    def retired(self, worker: Worker, now: float) -> Restart | None:
-        """The process has left by agreement."""
+    def retired(self, worker: Worker, now: float, *, needed: bool) -> Restart | None:
+        """The process has left by agreement. `needed`: there is work left."""
         del self.workers[worker.number]
-        return None if self.supervisor.stopping else self.supervisor.retire(worker.slot, now)
+        return None if self.supervisor.stopping else self.supervisor.retire(worker.slot, now, needed=needed)
+
+    def resize(self, size: int, now: float) -> list[Worker]:
+        """From now on there are `size` workers: start more, or return those that are to leave, highest slot first."""
+        start, leave = self.supervisor.resize(size)
+        while len(self.hours) < len(self.supervisor.slots):
+            self.hours.append(Hours())
+            self.hours[-1].dismiss(self._began)
+        for slot in start:
+            self.hours[slot].want(now)
+        for place in self.supervisor.slots[size:]:
+            if place.phase == Phase.GONE:
+                self.hours[place.number].dismiss(now)
+        self.to_start.extend(start)
+        numbers = [self.supervisor.slots[slot].worker for slot in leave]
+        return [self.workers[number] for number in numbers if number in self.workers]  # else it was just refused
 
     def note_memory(self, worker: Worker | None = None) -> None:
         """Look how much memory the worker has had, or each of them, before it goes."""

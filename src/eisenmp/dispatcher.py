@@ -33,6 +33,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from eisenmp.crew import Worker
@@ -44,8 +45,10 @@ from eisenmp.leaving import LeaveDesk
 from eisenmp.ledger import Chunk
 from eisenmp.messages import MessageDesk
 from eisenmp.payload import opened
+from eisenmp.resizing import ResizeDesk
 from eisenmp.restarts import Restarts
-from eisenmp.supervisor import EndJob, Phase, Restart
+from eisenmp.retrying import RetryDesk
+from eisenmp.supervisor import EndJob, Phase, Restart, TakeBack
 from eisenmp.surroundings import hint
 from eisenmp.tickets import TicketDesk
 from eisenmp.turns import Turns
@@ -86,6 +89,8 @@ class Dispatcher:
         self.messages = MessageDesk(job, tools)
         self.leaving = LeaveDesk(job)
         self.restarts = Restarts(job, self.leaving)
+        self.resizing = ResizeDesk(job, self.leaving)
+        self.retrying = RetryDesk(job)
         self.health = HealthDesk(job)
         tickets, messages = self.tickets, self.messages
         job.assist, job.rests = self.assist, self._turns.end
@@ -215,7 +220,7 @@ class Dispatcher:
         crew = self._job.crew
         if not crew.to_start:
             return
-        slots = list(crew.to_start)
+        slots = set(crew.to_start)
         for slot, error in crew.start_waiting():
             why = f"{error}{hint(error)}"
             if why not in self._refusals:  # it will be the same for the next slot, and the next time
@@ -223,15 +228,15 @@ class Dispatcher:
                 self._job.news(f"the system gives no process for worker slot {slot}: {why}")
             now = self._job.clock()
             decision = crew.supervisor.down(slot, f"no process: {why}", now, needed=True, blamed=False)
-            self._decide(decision, error.with_traceback(None))
+            self._decide(slot, decision, error.with_traceback(None))
         now = self._job.clock()
-        for slot in slots:
-            crew.hours[slot].start(now)
-            self._watch_start(crew.supervisor.slots[slot].worker)
+        for place in [crew.supervisor.slots[slot] for slot in slots]:
+            starting = place.phase == Phase.STARTING
+            self._job.note_phase(place.number, "start" if starting else "down")
+            if starting:
+                crew.hours[place.number].start(now)
+                self._job.exchange.at(now + _SLOW_START, None, partial(self._name_slow, place.worker))
         self._launched.set()
-
-    def _watch_start(self, number: int) -> None:
-        self._job.exchange.at(self._job.clock() + _SLOW_START, None, lambda: self._name_slow(number))
 
     def _take(self, event: Event) -> None:
         worker = self._job.crew.workers.get(event.worker)
@@ -302,6 +307,7 @@ class Dispatcher:
         now = self._job.clock()
         self._job.crew.supervisor.up(worker.slot, now)
         self._job.crew.hours[worker.slot].up(now)
+        self._job.note_phase(worker.slot, "up")
         self.health.up(worker)
 
     def _start_error(self, worker: Worker, frame: Frame) -> None:
@@ -332,45 +338,53 @@ class Dispatcher:
         self._forget_requests(worker)
         self.health.gone(worker)
         job.crew.hours[worker.slot].leave(job.hour(), job.ledger.busy_since(worker.number))
-        blamed = any(chunk.begun for chunk in job.ledger.held.get(worker.number, {}).values())
+        at = min(job.ledger.begun(worker.number), key=lambda chunk: chunk.since, default=None)
         again = [] if job.killed else self._inherit(worker, end)
         needed = bool(again) and not self._finishing
         if worker.leaving and not job.crew.supervisor.stopping:
-            decision: Restart | EndJob | None = job.crew.retired(worker, job.clock())
+            decision: Restart | EndJob | TakeBack | None = self.leaving.gone(worker, end, at, needed=needed)
         elif worker.retiring and end.code == 0:
             decision = self._retired(worker)
         else:
-            decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=blamed)
+            decision = job.crew.gone(worker, end.text, job.clock(), needed=needed, blamed=at is not None)
             if isinstance(decision, Restart):
                 job.news(f"{worker.name} died with {end.text}; it is replaced")
-        if decision is None:
-            job.listeners.forget(worker.slot)  # what comes goes to other slots from now on
-        self._decide(decision)
+            if decision is not None:
+                job.note_death(worker, at, end.text)
+        job.note_phase(worker.slot, "down" if isinstance(decision, Restart) else "gone")
+        self._decide(worker.slot, decision)
 
-    def _retired(self, worker: Worker) -> Restart | EndJob | None:
+    def _retired(self, worker: Worker) -> Restart | EndJob | TakeBack | None:
         """It has left because it had done enough: the next one starts, if there is anything left to do."""
         crew, exchange = self._job.crew, self._job.exchange
         if exchange.feeding_over or exchange.all_drained():
             crew.supervisor.returned(worker.slot)
             return crew.gone(worker, "", self._job.clock(), needed=False, blamed=False)
-        return crew.retired(worker, self._job.clock())
+        return crew.retired(worker, self._job.clock(), needed=True)
 
-    def _decide(self, decision: Restart | EndJob | None, cause: OSError | None = None) -> None:
-        """Do what the supervisor says."""
-        if isinstance(decision, EndJob):
+    def _decide(self, slot: int, decision: Restart | EndJob | TakeBack | None, cause: OSError | None = None) -> None:
+        """Do what the supervisor says about a slot."""
+        if decision is None:
+            self.leaving.empty(slot)
+        elif isinstance(decision, EndJob):
             error = WorkerStartError(decision.reason)
             error.__cause__ = cause
             self._job.spoil(error)
             self._job.kill()
         elif isinstance(decision, Restart):
             self._restart(decision)
+        else:
+            self.resizing.take_back(decision)
 
     def _inherit(self, worker: Worker, end: Exit) -> list[Chunk]:
         """What the worker held goes back ahead of its queue, or is set aside; return what went back."""
         job = self._job
         if job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED and end.code == 0:
             self.tickets.withdraw(worker)  # threads of its own that held tickets have ended in good order
-        again, aside = job.ledger.died(worker.number, worker.slot, end.text, blame=not worker.leaving)
+        for chunk in job.ledger.begun(worker.number):
+            job.note_answer(worker.slot, chunk, job.clock() - chunk.since, "died")
+        blame = worker.at_ease or not worker.leaving
+        again, aside = job.ledger.died(worker.number, worker.slot, end.text, blame=blame)
         for chunk in aside:
             self.tickets.set_aside(chunk)
         job.exchange.put_back(again)

@@ -48,6 +48,7 @@ class Equipment:
 
     def __init__(self) -> None:
         self.cores: list[affinity.Cores | None] = []  # by slot
+        self._slots = 0  # for how many they are known
         self.tools: list[list[Buffer]] = []
         self._shares: dict[str, Common] = {}
         self._attributes: set[str] = set()
@@ -73,8 +74,7 @@ class Equipment:
             PayloadError: the function, or what goes with it, cannot be pickled.
             WorkerStartError: a worker module's file is not there.
         """
-        there_are = affinity.usable()
-        self.cores = affinity.cores_by_slot(settings.CPU_AFFINITY, settings.procs, there_are) if there_are else []
+        self._place(settings, settings.procs)
         attributes: dict[str, Parcel] = {}
         for name, value in custom.items():
             self._refuse(name, "the attribute", table)
@@ -100,6 +100,22 @@ class Equipment:
         files = tuple(file for parcel in attributes.values() for file in parcel.files)
         self._base = Common("", encode(Kind.SETUP, (pickle.dumps(common),)), files)
         self._attributes = set(attributes)
+
+    def _place(self, settings: Settings, slots: int) -> None:
+        there_are = affinity.usable()
+        self.cores = affinity.cores_by_slot(settings.CPU_AFFINITY, slots, there_are) if there_are else []
+        self._slots = slots
+
+    def resize(self, settings: Settings, workers: int) -> Common:
+        """There will be so many workers: what tells them.
+
+        Raises:
+            SettingsError: a core that was there has been taken from this process (``CPU_AFFINITY``).
+        """
+        if workers > self._slots:
+            self._place(settings, workers)
+        place = self.pack(workers).place
+        return Common("NUM_PROCS", share_message("NUM_PROCS", place), ())
 
     def refuse_share(self, name: Any, table: QueueTable) -> None:
         """Raise SettingsError when no object can be shared under that name."""
@@ -148,6 +164,7 @@ def share_message(name: str, place: Place) -> list[Buffer]:
 def _resolved(settings: Settings) -> dict[str, Any]:
     """Settings as the toolbox shows them: what None stands for is filled in where it is a number."""
     values = {name: getattr(settings, name) for name in settings.__slots__}
+    del values["DASHBOARD_TOKEN"]  # workers have no use for it, and toolboxes get printed
     values.update(NUM_PROCS=settings.procs, NUM_ROWS=settings.rows, INFO_ENABLE=bool(settings.INFO_ENABLE))
     if callable(settings.HEALTH_CHECK):  # which is the manager's own, and need not be picklable
         values.update(HEALTH_CHECK=True)

@@ -16,8 +16,8 @@ __all__ = ["FailureView", "FeederView", "Listener", "QueueView", "Snapshot", "Wo
 class Listener(Protocol):
     """Whoever shows what happens."""
 
-    def lines(self, text: str, *, stderr: bool) -> None:
-        """Whole lines that a worker printed."""
+    def lines(self, text: str, *, stderr: bool, worker: str = "") -> None:
+        """Whole lines that a worker printed, or the manager where `worker` is empty."""
         ...
 
     def log(self, fields: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class FeederView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One worker slot, now."""
+    """One worker slot, now. ``phase``: see :class:`eisenmp.supervisor.Phase`; or ``'leaving'``: it is to end."""
 
     slot: int
     name: str
@@ -89,7 +89,7 @@ class FailureView:
 class Snapshot:
     """A job, now. ``info``: rows reported through ``mp_info_q``, by the name that followed the header.
 
-    ``failed`` and ``set_aside`` are chunks; ``partly_failed`` are those of which only some items have failed.
+    ``done``, ``failed`` and ``set_aside`` are chunks; ``partly_failed`` are those of which only some items have failed.
     """
 
     seconds: float
@@ -103,3 +103,7 @@ class Snapshot:
     over: bool = False
     partly_failed: int = 0
     last_failure: FailureView | None = None
+    done: int = 0
+    stopping: bool = False
+    retriable: int = 0  # chunks that have failed, and may be tried again
+    wanted: int = 0  # workers that there are to be

@@ -11,19 +11,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from eisenmp.credit import History, Window
-from eisenmp.crew import Crew
+from eisenmp.crew import Crew, Worker
 from eisenmp.engines import Engine
 from eisenmp.engines.processes import manager_only
 from eisenmp.events import Listener
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
-from eisenmp.ledger import State
+from eisenmp.ledger import Chunk, State
 from eisenmp.listeners import Listeners
 from eisenmp.measure import Durations
 from eisenmp.queues import NamedQueue
-from eisenmp.results import Results
+from eisenmp.results import Record, Results
 from eisenmp.settings import Settings
 from eisenmp.supervisor import Supervisor
+from eisenmp.tap import Answer, Death, Failed, Phased, Tap
 from eisenmp.wire import Buffer
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Job:
         self.listener = listener
         self.clock = clock
         self.began = clock()
-        self.crew = Crew(engine, Supervisor(settings.procs), setup)
+        self.crew = Crew(engine, Supervisor(settings.procs), setup, self.began)
         self.crew.supervisor.budget = settings.RESTARTS
         self.listeners = Listeners(on_open=manager_only.add)
         self.feeders: list[Feeder] = []
@@ -78,6 +79,7 @@ class Job:
         self.assist: Callable[[], None] = lambda: None  # a feeder takes a turn at the dispatcher's loop
         self.rests: Callable[[], None] = lambda: None  # the feeder that took turns waits now
         self.on_ended: Callable[[], None] = lambda: None  # no process is left
+        self.on_resize: Callable[[int], None] = lambda _: None  # there will be so many workers
         self.single = False  # a short form: one feeder, tickets and nothing else
         self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
         self.killed = False
@@ -91,17 +93,78 @@ class Job:
         self.item_paces: dict[int, History] = {}  # the same of its items
         self.durations = Durations()  # of all items, for the report
         self.settled: float | None = None  # when the last outcome was there
+        self.tap: Tap | None = None  # somebody watches
 
     def news(self, text: str) -> None:
         """Tell the listener, once the lock is free."""
         self.later.append(lambda: self.listener.news(text))
         self.engine.wake()
 
+    @property
+    def workers(self) -> int:
+        """How many there are to be; ``resize`` changes it."""
+        return self.crew.supervisor.size
+
+    def still_needs(self, worker: Worker, queue: NamedQueue | None) -> bool:
+        """Whether a worker that is at ease asks the queue for the sake of a chunk that it is to finish.
+
+        A function may take more than one thing for a round of its work, from a queue each. Whoever has a chunk of the
+        first of them may have the rest; no further round begins.
+        """
+        if not worker.at_ease or worker.lead is None or queue is None or queue.number == worker.lead:
+            return False
+        return self.ledger.in_hand(worker.number, worker.lead)[1]
+
+    def share_windows(self) -> None:
+        """How many workers there are has changed: more of them need more chunks under way."""
+        for window in self._windows.values():
+            window.share(self.settings.window_for(self.workers), self.workers)
+        self.release_feeders()
+
+    def record(self, chunk: Chunk, record: Record) -> None:
+        """A chunk that a worker was at has its outcome; one that has failed may be tried again later."""
+        self.results.record(record)
+        if record.has_failures:
+            self.results.shelf.put(chunk, record)
+
+    def open_tap(self) -> None:
+        """Somebody watches from now on."""
+        if self.tap is None:
+            self.tap = Tap()
+            self.results.on_failure = self._note_failure
+
+    def note_answer(self, slot: int, chunk: Chunk, seconds: float, outcome: str) -> None:
+        """For whoever watches: a try has ended. `seconds`: of work, as the worker tells."""
+        if self.tap is not None:
+            queue, serial, tickets, items = chunk.queue, chunk.serial, chunk.tickets, chunk.items
+            self.tap.answers.append(
+                Answer(slot, queue, serial, tickets, items, chunk.sent, chunk.since, self.clock(), seconds, outcome)
+            )
+
+    def note_phase(self, slot: int, phase: str) -> None:
+        """The same: what has become of a worker slot."""
+        if self.tap is not None:
+            self.tap.phases.append(Phased(slot, self.clock(), phase))
+
+    def note_death(self, worker: Worker, chunk: Chunk | None, text: str) -> None:
+        """The same: a process has ended that nobody has asked to. `chunk`: what it was at."""
+        if self.tap is not None:
+            queue, serial = (None, 0) if chunk is None else (chunk.queue, chunk.serial)
+            timed_out = worker.trouble.startswith("CHUNK_TIMEOUT")
+            self.tap.deaths.append(Death(self.clock(), worker.slot, queue, serial, text, timed_out))
+
+    def _note_failure(self, record: Record) -> None:
+        track = self.ledger.track(record.queue)
+        aside = track.states[record.serial] == State.SET_ASIDE
+        assert self.tap is not None
+        self.tap.failed += 1
+        self.tap.failures.append(Failed(self.clock(), track.slots[record.serial], aside, record))
+
     def window(self, queue: NamedQueue) -> Window:
         """How many chunks of the queue may be under way."""
         if queue.number not in self._windows:
-            size, fixed = self.settings.window_chunks, self.settings.BUFFER_CHUNKS is not None
-            self._windows[queue.number] = Window(size, self.settings.procs, fixed=fixed)
+            size, fixed = self.settings.window_for(self.workers), self.settings.BUFFER_CHUNKS is not None
+            self._windows[queue.number] = Window(size, self.workers, fixed=fixed)
         return self._windows[queue.number]
 
     def room(self, queue: NamedQueue) -> threading.Condition:

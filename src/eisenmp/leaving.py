@@ -1,4 +1,4 @@
-"""The desk for workers that are to end: a restart, or the end of the whole job in good order.
+"""The desk for workers that are to end: a restart, fewer workers, or the end of the whole job in good order.
 
 1. new connections go to the other slots, where the port is shared and the system can do that (steering.py)
 2. the worker hears of it (``toolbox.leaving``); the connections that it has may end, for a second at most
@@ -7,6 +7,12 @@
 4. a kill, ``GRACE`` seconds later
 
 Plain workers have no handlers: the end of the stream is all they need, at their next request.
+
+Where there are to be fewer workers, nobody is in a hurry: whoever works through chunks is *at ease*. It gets none any
+more, finishes what it holds, and meets neither SIGTERM nor kill. Servers would never come to an end that way: those
+that listen, have a handler of SIGTERM, or are looked after as servers are (``RESTARTS``, ``HEALTH_CHECK``) end as
+above. A process that is not up yet holds nothing, and is killed. What a function needs from other queues for the chunk
+that it is at, it still gets (:meth:`Job.still_needs`).
 
 Runs under the job's lock, but for :meth:`LeaveDesk.want_all`.
 """
@@ -17,7 +23,10 @@ import signal
 from typing import Final
 
 from eisenmp.crew import Worker
+from eisenmp.engines.base import Exit
 from eisenmp.job import Job
+from eisenmp.ledger import Chunk
+from eisenmp.supervisor import Phase, Restart
 from eisenmp.traffic import handles_signal, open_connections, waiting_in
 from eisenmp.wire import Kind, encode
 
@@ -27,6 +36,7 @@ _DRAIN: Final = 1.0  # seconds that connections get to end before SIGTERM; serve
 _LOOK: Final = 0.02  # seconds between two looks at them
 _UNSEEN: Final = 0.1  # seconds instead, where they cannot be looked at
 _FIRST: Final = 0.5  # of GRACE, but a second at most: that long SIGTERM is held back from who may leave without it
+_TURNS_SERVER: Final = 0.1, 2.0  # seconds between two looks whether who is at ease is a server: at first, at most
 
 
 class LeaveDesk:
@@ -52,13 +62,70 @@ class LeaveDesk:
             self.begin(worker, drain=False)
         self._job.stop()  # last: who waits at a queue has been told of its end, and need not get SIGTERM at once
 
-    def begin(self, worker: Worker, *, drain: bool) -> None:
-        """The worker is to end. `drain`: others go on, and take its connections."""
+    def let_go(self, worker: Worker) -> None:
+        """There are to be fewer workers, and this one is too many."""
+        job = self._job
         if worker.leaving:
             return
+        if job.crew.supervisor.slots[worker.slot].phase == Phase.STARTING:
+            worker.leaving = worker.ending = True
+            job.engine.kill(worker.number)
+        elif self._is_server(worker):
+            self.begin(worker, drain=True)
+        else:
+            self._announce(worker)
+            worker.at_ease = True
+            self._end(worker)
+            if job.settings.WORKER_CALL == "toolbox":
+                self._look_again(worker, _TURNS_SERVER[0])
+
+    def gone(self, worker: Worker, end: Exit, at: Chunk | None, *, needed: bool) -> Restart | None:
+        """Its process has ended. `at`: what it was at; `needed`: what it held is left."""
+        if worker.at_ease and end.code != 0:
+            self._job.note_death(worker, at, end.text)
+            self._job.news(f"{worker.name} died with {end.text} while it was about to leave")
+        return self._job.crew.retired(worker, self._job.clock(), needed=needed)
+
+    def empty(self, slot: int) -> None:
+        """The slot has no process, and gets none: connections go to others."""
         job = self._job
-        worker.leaving = True
-        job.engine.send(worker.number, encode(Kind.LEAVING))
+        job.listeners.forget(slot)
+        if slot >= job.workers:
+            job.crew.hours[slot].dismiss(job.hour())
+
+    def _is_server(self, worker: Worker) -> bool:
+        settings = self._job.settings
+        if settings.WORKER_CALL != "toolbox":
+            return False
+        looked_after = settings.RESTARTS is not None or settings.HEALTH_CHECK is not None
+        return looked_after or bool(worker.listens) or self._handles_sigterm(worker) is True
+
+    def _look_again(self, worker: Worker, wait: float) -> None:
+        """It may have just come up, and be about to become a server."""
+
+        def look() -> None:
+            if not (self._lives(worker) and worker.at_ease):
+                return
+            if self._is_server(worker):
+                self.begin(worker, drain=True)
+            else:
+                self._end(worker)  # what one of its threads has finished, another may have waited for
+                self._look_again(worker, min(2 * wait, _TURNS_SERVER[1]))
+
+        self._job.exchange.at(self._job.clock() + wait, None, look)
+
+    def _announce(self, worker: Worker) -> None:
+        if not worker.leaving:
+            worker.leaving = True
+            self._job.engine.send(worker.number, encode(Kind.LEAVING))
+
+    def begin(self, worker: Worker, *, drain: bool) -> None:
+        """The worker is to end. `drain`: others go on, and take its connections."""
+        if worker.leaving and not worker.at_ease:
+            return
+        job = self._job
+        self._announce(worker)
+        worker.at_ease = False
         if job.settings.WORKER_CALL != "toolbox":
             self._end(worker)
             self._kill_later(worker)
@@ -102,11 +169,13 @@ class LeaveDesk:
         self._kill_later(worker)
 
     def _end(self, worker: Worker) -> bool:
-        """From now on each of its requests is answered with the end of the stream. True: one was waiting."""
+        """From now on its requests are answered with the end of the stream. True: one was waiting."""
         job = self._job
         worker.ending = True
         waited = False
         for queue in (None, *job.table):
+            if job.still_needs(worker, queue):
+                continue
             line = job.exchange.any_getters if queue is None else queue.getters
             for getter in [getter for getter in line if getter.worker == worker.number and getter.live]:
                 job.exchange.withdraw(queue, getter)
@@ -116,8 +185,11 @@ class LeaveDesk:
 
     def _would_die_of_it(self, worker: Worker) -> bool:
         """SIGTERM would end it in the middle of something: better let it come to its next request first."""
+        return self._handles_sigterm(worker) is False
+
+    def _handles_sigterm(self, worker: Worker) -> bool | None:
         pid = self._job.crew.handles[worker.slot].known_pid
-        return pid is not None and handles_signal(pid, signal.SIGTERM) is False
+        return None if pid is None else handles_signal(pid, signal.SIGTERM)
 
     def _signal(self, worker: Worker) -> None:
         if self._lives(worker):

@@ -57,6 +57,7 @@ class Chunk:
     sure: bool = False  # it is known to be at this very ticket, not at some ticket of a batch
     attempts: int = 0  # how often it was begun
     since: float = 0.0  # when it was begun last
+    sent: float = 0.0  # when it was handed to its owner
     home: int = -1  # slot whose worker died, or left, with it: its replacement gets it, if it asks in time
     search: Search | None = None  # for the items that end its workers; it is handed out in parts then
 
@@ -173,6 +174,17 @@ class Track:
         if state != State.UNREAD:
             self.items_done += chunk.items
 
+    def revive(self, chunk: Chunk) -> None:
+        """A ticket that had its outcome has none any more: it is queued."""
+        serial = chunk.serial
+        self.move(chunk, State.QUEUED)
+        self.live[serial] = chunk
+        self.live_tickets += 1
+        self.live_bytes += chunk.nbytes
+        self.items_done -= chunk.items
+        self.seconds[serial], self.slots[serial] = 0.0, -1
+        self.attempts.pop(serial, None)
+
     def cut(self, chunk: Chunk, tickets: int) -> Chunk:
         """Take that many tickets off the front of a live batch; return them as a chunk of their own."""
         items = min(tickets * chunk.rows, chunk.items)
@@ -236,7 +248,7 @@ class Ledger:
         """Hand a queued chunk to a worker. `begun`: the worker asked for it; else it is handed out ahead."""
         track = self.tracks[chunk.queue]
         track.move(chunk, State.LEASED)
-        chunk.owner = worker
+        chunk.owner, chunk.sent = worker, now
         if chunk.search is not None:
             chunk.search.begins()
         if begun:
@@ -280,6 +292,10 @@ class Ledger:
     def busy_since(self, worker: int) -> float | None:
         """When the worker began the oldest of what it is at; None: it is at nothing."""
         return min([chunk.since for chunk in self.held.get(worker, {}).values() if chunk.begun], default=None)
+
+    def begun(self, worker: int) -> list[Chunk]:
+        """What the worker is at."""
+        return [chunk for chunk in self.held.get(worker, {}).values() if chunk.begun]
 
     def done(
         self,
@@ -407,6 +423,14 @@ class Ledger:
             chunk.search = Search(chunk.items, chunk.exits, self.crash_retries)
             return True
         return left >= 0
+
+    def revive(self, chunk: Chunk) -> None:
+        """A chunk that has failed, or was set aside, is queued again, as if it had never been tried."""
+        self.tracks[chunk.queue].revive(chunk)
+        chunk.failures = chunk.attempts = 0
+        chunk.exits = []
+        chunk.search = None
+        chunk.home = -1
 
     def unread(self, chunk: Chunk) -> None:
         """The job is over and nobody took this queued chunk."""

@@ -48,6 +48,7 @@ class Group:
     members: list[tuple[int, socket.socket]] = field(default_factory=list)  # (slot, socket)
     away: set[int] = field(default_factory=set)  # slots that get no new connections
     pinned: dict[int, int] = field(default_factory=dict)  # source port -> slot
+    steered: bool = False  # the kernel has a program, which speaks of as many sockets as there were then
 
     @property
     def shared(self) -> bool:
@@ -65,7 +66,9 @@ class Group:
         places = {slot: place for place, (slot, _) in enumerate(self.members)}
         away = [places[slot] for slot in self.away if slot in places]
         pinned = {port: places[slot] for port, slot in self.pinned.items() if slot in places}
-        return attach(self.members[0][1], program(len(self.members), away, pinned))
+        done = attach(self.members[0][1], program(len(self.members), away, pinned))
+        self.steered |= done
+        return done
 
 
 class Listeners:
@@ -175,7 +178,7 @@ class Listeners:
             raise
         self._on_open(sock)
         group.members.append((slot, sock))
-        if group.away or group.pinned:
+        if group.steered:
             group.steer()
         return sock
 

@@ -36,10 +36,12 @@ from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
 from eisenmp.snapshot import take_snapshot
 from eisenmp.sources import size_of, source_of
 from eisenmp.utils.eisenmp_utils import Result
+from eisenmp.watching import Watching
 from eisenmp.wire import Kind, encode
 
 if TYPE_CHECKING:
     from eisenmp.jobfile.archive import Archive
+    from eisenmp.live import Live
 
 __all__ = ["Mp", "Queues"]
 
@@ -93,6 +95,7 @@ class Mp:
         self._retrieved = False  # somebody was told the job's error
         self._owned = True  # the interpreter waits for the job
         self._display: Display | None = None
+        self._watching = Watching(self, self._info)
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self._early_results.on_interrupt = self.cut_off
         self.queues = Queues()
@@ -213,7 +216,9 @@ class Mp:
 
     def _set_going(self, job: Job, display: Display, *, single: bool) -> None:
         job.single = single
-        job.on_ended = lambda: forget(self)
+        job.on_ended = self._on_ended
+        job.on_resize = self._tell_size
+        self._watching.begin(job)
         self._dispatcher = Dispatcher(job, self._equipment.tools, self._on_over)
         Result.result_dict = {}
         watch_exit(self)
@@ -366,10 +371,10 @@ class Mp:
         return True
 
     def _put_print(self, obj: Any) -> bool:
-        if self._display is None:
+        if self._job is None:
             print(obj, flush=True)
         else:
-            self._display.lines(str(obj), stderr=False)
+            self._job.listener.lines(str(obj), stderr=False)
         return True
 
     # ---- the end
@@ -450,6 +455,42 @@ class Mp:
             wishes = restarts.want_all()
         await_wishes(self._started(), wishes, timeout)
 
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on, while the job runs. Returns at once.
+
+        More: they start at once. Fewer: those in the highest slots get no chunk any more, finish what they hold, and
+        leave; servers end as in :meth:`restart`. ``toolbox.NUM_PROCS`` tells how many there are.
+
+        Raises:
+            SettingsError: no such number of workers; ``ENGINE='inline'``.
+            JobOver: the job has ended, or is about to.
+        """
+        dispatcher = self._running()
+        with self._lock:
+            dispatcher.resizing.check(workers)
+            dispatcher.resizing.resize(workers)
+
+    def retry_set_aside(self, *, failed: bool = True, set_aside: bool = True) -> int:
+        """Try chunks again that have failed or were set aside, as if for the first time; return how many.
+
+        Only those whose outcome no reader of :meth:`Results.outcomes` has taken yet: a ticket has one outcome. They go
+        ahead of their queues. Of a chunk of which only some items have failed, all items run again. Kept for this are
+        the newest 2000 such chunks, 32 MiB of items in all.
+
+        Raises:
+            JobOver: the job has ended, or is about to: no worker is left that would take them.
+        """
+        dispatcher = self._running()
+        with self._lock:
+            return dispatcher.retrying.retry(failed=failed, set_aside=set_aside)
+
+    def _tell_size(self, workers: int) -> None:
+        """There will be so many workers: those to come are told, and those there are."""
+        job = self._started()
+        common = self._equipment.resize(job.settings, workers)
+        job.engine.equip(*common)
+        job.crew.broadcast(common.message)
+
     @property
     def listening(self) -> list[tuple[str, int]]:
         """(host, port) of each address on which workers listen by :func:`eisenmp.listen`."""
@@ -523,17 +564,32 @@ class Mp:
 
     @property
     def proc_list(self) -> list[ProcessHandle]:
-        """The present process of each worker slot, after ``multiprocessing.Process``."""
+        """The present process of each worker slot, after ``multiprocessing.Process``.
+
+        A process that is leaving, since there are fewer slots now (:meth:`resize`), is there as long as it lives.
+        """
         if self._job is None:
             return []
-        handles = self._job.crew.handles
-        return [handles[slot] for slot in sorted(handles)]
+        handles, slots = dict(self._job.crew.handles), self._job.workers
+        return [handles[slot] for slot in sorted(handles) if slot < slots or handles[slot].is_alive()]
 
     def snapshot(self) -> Snapshot:
         """How the job stands now: feeders, workers, queues, counts."""
         with self._lock:
-            info = self._dispatcher.messages.info if self._dispatcher is not None else {}
-            return take_snapshot(self._started(), info)
+            return take_snapshot(self._started(), self._info())
+
+    def _info(self) -> Mapping[str, int]:
+        """Rows that workers have reported through mp_info_q, by name."""
+        return self._dispatcher.messages.info if self._dispatcher is not None else {}
+
+    def live_view(self) -> Live:
+        """What pages and terminals show; made when it is asked for first. See :mod:`eisenmp.live`."""
+        return self._watching.live(self._started())
+
+    @property
+    def dashboard_url(self) -> str | None:
+        """Where the live page is, token included; None: there is none (``DASHBOARD``)."""
+        return self._watching.url
 
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up."""
@@ -553,6 +609,11 @@ class Mp:
         if settings.wants_values:
             Result.result_dict = self.results.as_dict()
         print_results(self.results, settings)
+
+    def _on_ended(self) -> None:
+        """From the loop, when no process is left."""
+        self._watching.end()
+        forget(self)
 
     @staticmethod
     def _see_feeders_off(job: Job) -> None:

@@ -112,6 +112,8 @@ class Hours:
         starting: from the start of a process to the call of its function.
         present: between that and its end.
         memory: bytes resident at most, of the present process or the last one; None: not known.
+
+    A slot may come later than the job, or go before it (``resize``): :meth:`away` tells for how long it was not there.
     """
 
     def __init__(self) -> None:
@@ -123,6 +125,21 @@ class Hours:
         self._began: float | None = None  # of the process that is starting
         self._up: float | None = None  # of the one that is there
         self._heard = 0.0  # when it told of work last
+        self._away = 0.0
+        self._dismissed: float | None = None
+
+    def dismiss(self, now: float) -> None:
+        """The slot is not wanted any more, and has no process. Does nothing when it is dismissed already."""
+        if self._dismissed is None:
+            self._dismissed = now
+
+    def want(self, now: float) -> None:
+        """It is wanted again."""
+        self._away, self._dismissed = self.away(now), None
+
+    def away(self, now: float) -> float:
+        """Seconds in which it was not wanted."""
+        return self._away + (0.0 if self._dismissed is None else max(0.0, now - self._dismissed))
 
     def start(self, now: float) -> None:
         """A process is started in the slot."""

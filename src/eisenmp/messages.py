@@ -81,7 +81,8 @@ class MessageDesk:
         queue = None if frame.queue == ANY_QUEUE else job.table[frame.queue]
 
         def ended() -> bool:
-            return queue is not None and job.exchange.ended(queue)
+            told = worker.ending and not job.still_needs(worker, queue)
+            return queue is not None and (told or job.exchange.ended(queue))
 
         def reply() -> None:
             fill = queue.fill if queue else 0
@@ -120,7 +121,7 @@ class MessageDesk:
         """Whole lines for the manager's standard output, or its standard error."""
         text = bytes(frame.body).decode("utf-8", "replace")
         stderr = bool(frame.flags & 1)
-        self._job.later.append(lambda: self._job.listener.lines(text, stderr=stderr))
+        self._job.later.append(lambda: self._job.listener.lines(text, stderr=stderr, worker=worker.name))
 
     def log(self, worker: Worker, frame: Frame) -> None:
         """A log record, or a warning."""

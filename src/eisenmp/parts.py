@@ -39,6 +39,7 @@ class PartDesk:
         search.answered(seconds, record.value, record.item_errors, error)
         chunk = job.ledger.part_done(worker.number, record.queue, record.serial, worker.slot)
         assert chunk is not None  # it was held a moment ago
+        job.note_answer(worker.slot, chunk, seconds, "done" if search.over else "retried")
         if search.over:
             self.record(chunk, search)
         else:
@@ -51,7 +52,8 @@ class PartDesk:
         name = job.table[chunk.queue].name
         errors = {id(part): _crash(name, chunk, part) for part in search.accused}
         parts = [(part, errors.get(id(part))) for part in sorted(search.outcomes, key=lambda part: part.first)]
-        job.results.record(Record(chunk.queue, chunk.serial, parts=parts, per_item=job.settings.WORKER_CALL == "item"))
+        per_item = job.settings.WORKER_CALL == "item"
+        job.record(chunk, Record(chunk.queue, chunk.serial, parts=parts, per_item=per_item))
         for error in dict.fromkeys(errors.values()):
             job.news(str(error))
 

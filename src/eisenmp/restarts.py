@@ -29,6 +29,7 @@ class Wish:
         self.slot = slot
         self.done = threading.Event()
         self.came_true = False
+        self.why_not = "the job has ended meanwhile"
         self.before = -1  # number of the process that is to leave
         self.listened: set[Wanted] = set()  # where it listened
         self.patient_until: float | None = None
@@ -39,14 +40,14 @@ def await_wishes(job: Job, wishes: list[Wish], timeout: float | None) -> None:
 
     Raises:
         TimeoutError: they are not all done in `timeout` seconds.
-        JobOver: the job has ended before.
+        JobOver: the job has ended before, or the slot is gone.
     """
     end = None if timeout is None else job.clock() + timeout
     for wish in wishes:
         if not wish.done.wait(None if end is None else max(0.0, end - job.clock())):
             raise TimeoutError(f"worker slot {wish.slot} is not at work again after {timeout:g} s")
         if not wish.came_true:
-            raise JobOver(f"worker slot {wish.slot} was not restarted: the job has ended meanwhile") from job.error
+            raise JobOver(f"worker slot {wish.slot} was not restarted: {wish.why_not}") from job.error
 
 
 class Restarts:
@@ -66,7 +67,7 @@ class Restarts:
             SettingsError: no such slot.
             JobOver: the job has ended, or is about to.
         """
-        slots = len(self._job.crew.supervisor.slots)
+        slots = self._job.workers
         # it comes from the user, whatever its type says
         if type(slot) is not int or not 0 <= slot < slots:
             raise SettingsError(f"restart: there is no worker slot {slot!r}; allowed: 0 to {slots - 1}")
@@ -87,7 +88,7 @@ class Restarts:
         Raises:
             JobOver: there is none.
         """
-        slots = self._job.crew.supervisor.slots
+        slots = self._job.crew.supervisor.slots[: self._job.workers]
         wishes = [self.want(slot.number) for slot in slots if slot.phase not in (Phase.RETURNED, Phase.GONE)]
         if not wishes:
             raise JobOver("no worker slot is restarted: the job is over")
@@ -98,11 +99,15 @@ class Restarts:
         while self._at_work is not None or self._wishes:
             if self._at_work is None:
                 self._at_work = self._wishes.popleft()
-                self._begin(self._at_work)
-            if not self._is_back(self._at_work):
+                if self._at_work.slot < self._job.workers:
+                    self._begin(self._at_work)
+            if self._at_work.slot >= self._job.workers:
+                self._at_work.why_not = "there are fewer workers now, and the slot is gone"
+            elif self._is_back(self._at_work):
+                self._job.listeners.steer_back(self._at_work.slot)
+                self._at_work.came_true = True
+            else:
                 return
-            self._job.listeners.steer_back(self._at_work.slot)
-            self._at_work.came_true = True
             self._at_work.done.set()
             self._at_work = None
 

@@ -13,15 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from eisenmp import affinity
+from eisenmp import address, affinity
 from eisenmp.errors import SettingsError, nearest
 
-__all__ = ["ALIASES", "LATER", "ModuleSpec", "Settings", "overridden", "override", "split", "usable_cores"]
+__all__ = ["ALIASES", "ModuleSpec", "Settings", "overridden", "override", "split", "usable_cores"]
 
 ALIASES: Final = {"PROCS_MAX": "NUM_PROCS", "ROWS_MAX": "NUM_ROWS"}  # names of eisenmp 1.0
-LATER: Final = {
-    "DASHBOARD": "the live page",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +61,10 @@ class Settings:
     JOB_TRUST: bool = False
     INFO_ENABLE: bool | str | Callable[[Any], object] = False
     INFO_THREAD_MAX: int | None = None  # unknown
+    CONTROL_SOCKET: bool = True
+    DASHBOARD: bool | int | str = False  # see address.py
+    DASHBOARD_TOKEN: str | None = None  # a new one that nobody can guess
+    OPENTELEMETRY: bool | None = None  # where the program has set a tracer provider
     ENGINE: str = "local"
     ENGINE_ADDRESS: str | None = None  # a private cluster of this machine
     ENGINE_CPUS: float = 1  # of each worker; so are the next three
@@ -91,7 +92,11 @@ class Settings:
     @property
     def window_chunks(self) -> int:
         """Chunks of one queue that may be queued, running or finished but unread, resolved."""
-        return self.BUFFER_CHUNKS or 4 * self.procs
+        return self.window_for(self.procs)
+
+    def window_for(self, workers: int) -> int:
+        """The same, for another number of workers."""
+        return self.BUFFER_CHUNKS or 4 * workers
 
     @property
     def window_bytes(self) -> int:
@@ -222,8 +227,8 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: value is None or (isinstance(value, str | os.PathLike) and bool(os.fspath(value))),
     ),
     "JOB_STORE": (
-        "one of 'pickle', 'json', 'none', or None",
-        lambda value: value is None or value in ("pickle", "json", "none"),
+        "one of 'pickle', 'json', 'arrow', 'none', or None",
+        lambda value: value is None or value in ("pickle", "json", "arrow", "none"),
     ),
     "JOB_FORCE": _FLAG,
     "JOB_TRUST": _FLAG,
@@ -232,6 +237,10 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: callable(value) or value in ("line", "tqdm") or _FLAG[1](value),
     ),
     "INFO_THREAD_MAX": _whole(1, True),
+    "CONTROL_SOCKET": _FLAG,
+    "DASHBOARD": (address.ALLOWED, address.fits),
+    "DASHBOARD_TOKEN": (address.TOKEN_ALLOWED, address.is_token),
+    "OPENTELEMETRY": ("True, False or None", lambda value: value is None or isinstance(value, bool)),
     "ENGINE": _one_of("local", "inline", "ray"),
     "ENGINE_ADDRESS": ("None, 'auto' or 'host:port'", _is_address),
     "ENGINE_CPUS": _AMOUNT,
@@ -272,9 +281,7 @@ def _part(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             keys[name] = key
             check(name, value)
             settings[name] = value
-        elif name in LATER and value is not None:
-            raise SettingsError(f"{name}={value!r}: {LATER[name]} is not part of this version; allowed: None")
-        elif name not in LATER:
+        else:
             _refuse_near_miss(name, known)
             custom[name] = value
     return settings, custom
@@ -335,7 +342,7 @@ def _refuse_near_miss(name: str, known: set[str]) -> None:
 
     if not name.isupper():
         return
-    close = get_close_matches(name, [*sorted(known), *ALIASES, *LATER], n=1, cutoff=0.81)
+    close = get_close_matches(name, [*sorted(known), *ALIASES], n=1, cutoff=0.81)
     if close:
         raise SettingsError(
             f"unknown setting {name}: did you mean {close[0]!r}? (a custom toolbox attribute needs another name)"

@@ -35,6 +35,7 @@ _NAMES: Final = {  # our settings and what they are called here
     "ENGINE": "engine",
     "INFO_ENABLE": "progress",
     "INFO_THREAD_MAX": "total",
+    "DASHBOARD": "dashboard",
     "JOB": "job",
     "JOB_STORE": "store",
     "JOB_FORCE": "force",
@@ -271,9 +272,18 @@ class Imap(Iterator[R], Generic[R]):
         """The value of the :class:`eisenmp.StopJob` that the function raised; None without one."""
         return self._course.emp.results.answer
 
+    @property
+    def dashboard_url(self) -> str | None:
+        """Where the live page is, token included; None: there is none."""
+        return self._course.emp.dashboard_url
+
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up. ``print`` it."""
         return self._course.emp.report()
+
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on; see :meth:`eisenmp.Mp.resize`."""
+        self._course.emp.resize(workers)
 
     def stop(self) -> None:
         """Start no further chunk. What is running is finished, and its results still come."""
@@ -313,6 +323,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    dashboard: bool | int | str = False,
     job: str | os.PathLike[str] | None = None,
     store: str | None = None,
     force: bool = False,
@@ -345,8 +356,9 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
         progress: True: show on standard error how the job stands; ``'line'``, ``'tqdm'``: in that way; a function is
             called with each :class:`eisenmp.events.Snapshot`.
         total: how many items to expect, for the progress.
+        dashboard: True, a port or ``'host:port'``: serve the live page; it prints where. It needs ``eisenmp[web]``.
         job: path of a job file: the same call again yields the results so far, and goes on where the last one was.
-        store: how the file keeps results: ``'pickle'``, ``'json'``, or ``'none'``: only what is done.
+        store: how the file keeps results: ``'pickle'``, ``'json'``, ``'arrow'``, or ``'none'``: only what is done.
         force: bear that the file was made with other items, or another function.
         trust: open the pickles of a file that somebody else has made.
 
@@ -377,6 +389,7 @@ def imap_chunks(  # noqa: PLR0913  # see imap
     engine: str = "local",
     progress: bool | str | Callable[[Any], object] = False,
     total: int | None = None,
+    dashboard: bool | int | str = False,
     job: str | os.PathLike[str] | None = None,
     store: str | None = None,
     force: bool = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,8 +14,10 @@ from eisenmp.payload import loads_error
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Record
 from eisenmp.results.outcome import item_failures
+from eisenmp.supervisor import Phase
+from eisenmp.tap import Tap
 
-__all__ = ["take_snapshot"]
+__all__ = ["Look", "take_look", "take_snapshot"]
 
 _MANY: Final = 1000  # entries of a queue that are no longer counted one by one
 
@@ -43,7 +46,27 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
         over=job.over.is_set(),
         partly_failed=job.results.partly_failed,
         last_failure=_last_failure(job),
+        done=sum(track.counts[State.DONE] for track in tracks.values()),
+        stopping=job.exchange.stopping,
+        wanted=job.workers,
+        retriable=sum(1 for _, record in job.results.shelf if not record.read),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A job now, and what has happened since somebody looked last."""
+
+    snapshot: Snapshot
+    tap: Tap
+    names: tuple[str, ...]  # of queues, by number
+    began: float  # by the job's clock, of which the tap speaks
+
+
+def take_look(job: Job, info: Mapping[str, int]) -> Look:
+    """The same with what the job's tap has; for one who watches. Call it under the job's lock."""
+    tap = job.tap.take() if job.tap is not None else Tap()
+    return Look(take_snapshot(job, info), tap, tuple(queue.name for queue in job.table), job.began)
 
 
 def _queue(job: Job, queue: NamedQueue) -> QueueView:
@@ -75,6 +98,8 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
     views = []
     now = job.clock()
     for slot in job.crew.supervisor.slots:
+        if slot.number >= job.workers and slot.phase == Phase.GONE:
+            continue  # there are fewer workers now
         handle = job.crew.handles.get(slot.number)
         worker = job.crew.workers.get(slot.worker)
         held = list(job.ledger.held.get(slot.worker, {}).values())
@@ -84,7 +109,7 @@ def _workers(job: Job) -> tuple[WorkerView, ...]:
                 slot=slot.number,
                 name=f"Process-{slot.number + 1}",
                 pid=(handle.known_pid if handle is not None else None) or 0,
-                phase=slot.phase,
+                phase="leaving" if worker is not None and worker.leaving else slot.phase,
                 holding=tuple(f"{job.table[chunk.queue].name}_TID_{chunk.serial}" for chunk in held),
                 oldest_seconds=now - begun.since if begun is not None else 0.0,
                 answered=worker.answered if worker is not None else 0,

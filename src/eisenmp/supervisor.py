@@ -5,6 +5,9 @@ is replaced at once. Deaths that nothing else bounds make the next start wait, t
 the worker is up (three in a row end the job) and those soon after it came up, with no ticket to blame and nothing
 answered (``fruitless_limit`` in a row end the job). So there is no respawn storm. Deaths over a ticket are bounded by
 ``CRASH_RETRIES``; those of long-lived workers by a budget (``RESTARTS``) of so many within a minute in one slot.
+
+How many slots there are may change while the job runs (:meth:`Supervisor.resize`). Slots keep their numbers; those from
+``size`` on are let go: their processes are not replaced, unless they leave work behind that nobody else is there to do.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["EndJob", "Phase", "Restart", "Slot", "Supervisor"]
+__all__ = ["EndJob", "Phase", "Restart", "Slot", "Supervisor", "TakeBack"]
 
 _WITHIN: Final = 60.0  # seconds over which the budget counts
 
@@ -43,6 +46,14 @@ class EndJob:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """A slot that a resize has added never came up: the job goes on with `size` workers."""
+
+    size: int
+    reason: str
+
+
 @dataclass(slots=True)
 class Slot:
     """One worker slot. ``worker`` is the number of its present process, unique over the job."""
@@ -56,6 +67,11 @@ class Slot:
     up_since: float = 0.0
     last_exit: str = ""
     deaths: deque[float] = field(default_factory=deque)  # when, of late; kept where there is a budget
+    at_end: bool = False  # its process was told the end of a stream: it may not ask again
+    on_trial: bool = False  # a resize has added it, and none of its processes has come up since
+
+
+_PRESENT: Final = (Phase.STARTING, Phase.UP, Phase.RETURNED)  # there is a process
 
 
 class Supervisor:
@@ -69,7 +85,7 @@ class Supervisor:
         backoff: seconds before the second restart in a row; doubles up to `longest`.
 
     ``budget`` is how many times one slot may be restarted within a minute; one more death ends the job. None: no limit,
-    and deaths that are far apart do not make the next start wait.
+    and deaths that are far apart do not make the next start wait. ``size``: slots from there on are let go.
     """
 
     def __init__(
@@ -83,6 +99,7 @@ class Supervisor:
         longest: float = 2.0,
     ) -> None:
         self.slots = [Slot(n) for n in range(slots)]
+        self.size = slots
         self.start_limit = start_limit
         self.fruitless_limit = fruitless_limit
         self.early = early
@@ -97,6 +114,7 @@ class Supervisor:
         place = self.slots[slot]
         place.phase = Phase.STARTING
         place.worker = self._workers
+        place.at_end = False
         self._workers += 1
         return place.worker
 
@@ -106,10 +124,15 @@ class Supervisor:
         place.phase = Phase.UP
         place.up_since = now
         place.failed_starts = 0
+        place.on_trial = False
 
     def answered(self, slot: int) -> None:
         """The process has answered a ticket: whatever happened before, this slot works."""
         self.slots[slot].fruitless = 0
+
+    def told_end(self, slot: int) -> None:
+        """It was told the end of a stream, and is likely to leave."""
+        self.slots[slot].at_end = True
 
     def returned(self, slot: int) -> None:
         """Its entry function is done."""
@@ -119,7 +142,35 @@ class Supervisor:
         """Nothing is restarted from now on."""
         self.stopping = True
 
-    def down(self, slot: int, exit_text: str, now: float, *, needed: bool, blamed: bool) -> Restart | EndJob | None:
+    def resize(self, size: int) -> tuple[list[int], list[int]]:
+        """From now on there are `size` workers.
+
+        Returns:
+            Slots to start a process in, lowest first; slots whose process is to leave, highest first.
+        """
+        start: list[int] = []
+        before, self.size = self.size, size
+        for number in range(before, size):
+            if number == len(self.slots):
+                self.slots.append(Slot(number, phase=Phase.GONE))
+            place = self.slots[number]
+            if place.phase == Phase.GONE:  # else its process still has something to do, and is replaced after that
+                place.phase = Phase.WAITING
+                place.failed_starts = place.fruitless = 0
+                place.deaths.clear()
+                place.on_trial = True
+                start.append(number)
+        leave: list[int] = []
+        for place in reversed(self.slots[size:]):
+            if place.phase in _PRESENT:
+                leave.append(place.number)
+            else:
+                place.phase = Phase.GONE
+        return start, leave
+
+    def down(
+        self, slot: int, exit_text: str, now: float, *, needed: bool, blamed: bool
+    ) -> Restart | EndJob | TakeBack | None:
         """The process is gone.
 
         Args:
@@ -135,7 +186,7 @@ class Supervisor:
         place = self.slots[slot]
         phase, place.phase = place.phase, Phase.GONE
         place.last_exit = exit_text
-        if self.stopping or (phase == Phase.RETURNED and not needed):
+        if self.stopping or (phase == Phase.RETURNED and not needed) or self._is_let_go(place, needed=needed):
             return None
         if self.budget is not None and self._late_deaths(place, now) > self.budget:
             return EndJob(
@@ -145,10 +196,11 @@ class Supervisor:
         if phase == Phase.STARTING:
             place.failed_starts += 1
             if place.failed_starts >= self.start_limit:
-                return EndJob(
+                why = (
                     f"worker slot {slot} failed to start {place.failed_starts} times in a row; "
                     f"the last time: {exit_text}"
                 )
+                return TakeBack(slot, why) if place.on_trial and slot else EndJob(why)
         elif not blamed and now - place.up_since < self.early:
             place.fruitless += 1
             if place.fruitless >= self.fruitless_limit:
@@ -160,11 +212,22 @@ class Supervisor:
         place.restarts += 1
         return Restart(slot, now + self._delay(place))
 
-    def retire(self, slot: int, now: float) -> Restart:
-        """The process leaves by agreement (it has done its number of chunks): the next one starts at once."""
+    def retire(self, slot: int, now: float, *, needed: bool = False) -> Restart | None:
+        """The process leaves by agreement (it has done its number of chunks): the next one starts at once.
+
+        `needed`: there is work left. None: the slot is let go.
+        """
         place = self.slots[slot]
+        if self._is_let_go(place, needed=needed):
+            place.phase = Phase.GONE
+            return None
         place.phase = Phase.WAITING
         return Restart(slot, now)
+
+    def somebody_asks(self) -> bool:
+        """Whether there is a worker, or one is to come, that may ask for more work."""
+        asking = (Phase.WAITING, Phase.STARTING, Phase.UP)
+        return any(place.phase in asking and not place.at_end for place in self.slots[: self.size])
 
     def over(self) -> bool:
         """Every entry function has returned, or its slot is given up."""
@@ -173,6 +236,10 @@ class Supervisor:
     def gone(self) -> bool:
         """No process is left and none is to come."""
         return all(place.phase == Phase.GONE for place in self.slots)
+
+    def _is_let_go(self, place: Slot, *, needed: bool) -> bool:
+        """Whether the slot gets no further process, since there are fewer of them now."""
+        return place.number >= self.size and not (needed and not self.somebody_asks())
 
     def _late_deaths(self, place: Slot, now: float) -> int:
         """How many deaths, this one included, fall within the budget's time."""

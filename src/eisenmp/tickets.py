@@ -68,7 +68,7 @@ class TicketDesk:
         if job.ledger.has_ahead(worker.number, queue.number if queue else None):
             job.engine.send(worker.number, encode(Kind.AHEAD, serial=request))
             return
-        if self._done_enough(worker):
+        if self._done_enough(worker, queue):
             self._deliver(worker, request, queue or job.table[0], None)
             return
         getter = Getter(
@@ -95,6 +95,7 @@ class TicketDesk:
             return
         if entry is None and not worker.told_end:
             worker.told_end = True
+            self._job.crew.supervisor.told_end(worker.slot)
             self._job.crew.note_memory(worker)  # it is about to leave
         kind, payload = (Kind.END, ()) if entry is None else (Kind.MESSAGE, entry.payload)
         self._job.engine.send(worker.number, encode(kind, payload, queue=queue.number, serial=request))
@@ -102,18 +103,18 @@ class TicketDesk:
     def _allowance(self, worker: Worker, queue: NamedQueue) -> int:
         """Chunks of the queue that the worker may have in hand."""
         history = worker.histories.get(queue.number)
-        if history is None or self._job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED:
+        if history is None or worker.ending or self._job.crew.supervisor.slots[worker.slot].phase == Phase.RETURNED:
             return 1  # threads that outlive their entry function may end with the job, at any time: one by one
         first = queue.entries[0] if queue.entries else None
         size = first.nbytes // first.tickets if isinstance(first, Chunk) else 0
         queued = self._job.ledger.track(queue.number).counts[State.QUEUED]  # to count the entries takes too long here
-        most = history.allowance(queued, self._job.settings.procs, size)
+        most = history.allowance(queued, self._job.workers, size)
         return self._limits.left(worker, self._job.ledger.in_hand(worker.number, queue.number)[0], most)
 
-    def _done_enough(self, worker: Worker) -> bool:
-        """Whether the worker is to leave, for a fresh process in its place. Only between chunks."""
+    def _done_enough(self, worker: Worker, queue: NamedQueue | None) -> bool:
+        """Whether the worker, which asks the queue, is to leave instead. Only between chunks."""
         if worker.ending:
-            return True
+            return not self._job.still_needs(worker, queue)
         if not worker.retiring and self._reached(worker):
             worker.retiring = not self._job.ledger.held.get(worker.number)
         return worker.retiring
@@ -153,6 +154,8 @@ class TicketDesk:
     def _lease(self, worker: Worker, chunk: Chunk, request: int) -> None:
         job = self._job
         chunk.home = -1
+        if worker.lead is None:
+            worker.lead = chunk.queue
         job.ledger.lease(chunk, worker.number, job.clock(), begun=request > 0)
         job.engine.send(worker.number, _chunk_message(chunk, request))
         self._watch_time(worker)
@@ -189,7 +192,7 @@ class TicketDesk:
                 continue
             allowance = self._allowance(worker, queue)
             holds, busy = job.ledger.in_hand(worker.number, queue.number)
-            if not busy or self._reached(worker):
+            if not busy or worker.ending or self._reached(worker):
                 continue  # its request is on the way, and is served first; or it gets no more
             if queue.maxsize:  # what lies ahead in workers counts as queued
                 allowance = min(allowance, 1 + queue.maxsize - job.ledger.track(queue.number).ahead)
@@ -226,7 +229,8 @@ class TicketDesk:
             raise ProtocolError(f"an answer after {frame.number} seconds")
         if frame.serial + tickets > len(self._job.ledger.track(queue)):
             raise ProtocolError(f"an answer to {tickets} tickets from _TID_{frame.serial} on; not so many were made")
-        if worker.leaving and frame.flags & AT_RETURN and value is None and not self._job.exchange.stopping:
+        asked_to_end = worker.leaving and not worker.at_ease and not self._job.exchange.stopping
+        if asked_to_end and frame.flags & AT_RETURN and value is None:
             return  # a server that was asked to end has returned: what it held is for its successor
         item_errors: Payload = ()
         if frame.flags & WITH_ERRORS:
@@ -272,9 +276,10 @@ class TicketDesk:
             if record.value is not None:  # or it was booked as done when all entry functions had returned
                 job.results.late_value(queue, record.serial, worker.slot, record.value)
             return 0
+        job.note_answer(worker.slot, chunk, seconds, "failed" if record.item_errors else "done")
         if worker.results:
             self._held_results(worker, record)
-        job.results.record(record)
+        job.record(chunk, record)
         if record.item_errors and record.rows >= chunk.items:  # nothing of it has come through
             worker.forwards.pop((queue, record.serial), None)
         self._deliver_forwards(worker, record)
@@ -343,12 +348,13 @@ class TicketDesk:
             return
         chunk, again = outcome
         self._note_time(worker, frame, 0 if again else chunk.items)
+        job.note_answer(worker.slot, chunk, frame.number, "retried" if again else "failed")
         worker.results.pop(key, None)
         worker.forwards.pop(key, None)
         if again:
             job.exchange.put_back([chunk])
             return
-        job.results.record(Record(*key, error=frame.payload))
+        job.record(chunk, Record(*key, error=frame.payload))
         self._ended(worker, frame.queue)
         if job.settings.ON_ERROR == "raise":
             error = loads_error(frame.payload)
@@ -373,7 +379,7 @@ class TicketDesk:
             self.parts.record(chunk, chunk.search)
         else:
             error = CrashError(job.table[chunk.queue].name, chunk.serial, chunk.exits)
-            job.results.record(Record(chunk.queue, chunk.serial, error=error))
+            job.record(chunk, Record(chunk.queue, chunk.serial, error=error))
             job.news(str(error))
         self._moved_on(chunk.queue)
 

@@ -70,16 +70,27 @@ SCRIPT = """
 
 
 class OnTerminal:
-    """A script whose standard output and error are a terminal, and what it has shown there so far."""
+    """A script whose standard output and error are a terminal, and what it has shown there so far.
 
-    def __init__(self, folder: Path, text: str, columns: int = 100, lines: int = 24, **more: str) -> None:
+    Args:
+        folder: where it runs.
+        text: the script; or the command, whose standard input is the terminal as well.
+        columns: of the terminal.
+        lines: of the terminal.
+        more: for its environment.
+    """
+
+    def __init__(self, folder: Path, text: str | list[str], columns: int = 100, lines: int = 24, **more: str) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', lines, columns, 0, 0))
         env = {key: value for key, value in script_env().items() if key not in ('COLUMNS', 'LINES', 'NO_COLOR')}
-        command = [sys.executable, '-W', 'error', write(folder, text, 'script.py')]
+        command = text
+        if isinstance(text, str):
+            command = [sys.executable, '-W', 'error', write(folder, text, 'script.py')]
+        stdin = subprocess.DEVNULL if isinstance(text, str) else theirs
         self.process = subprocess.Popen(
-            command, cwd=folder, env={**env, 'TERM': 'xterm', **more}, stdin=subprocess.DEVNULL, stdout=theirs,
-            stderr=theirs, start_new_session=True,
+            command, cwd=folder, env={**env, 'TERM': 'xterm', **more}, stdin=stdin, stdout=theirs, stderr=theirs,
+            start_new_session=True,
         )  # fmt: skip
         os.close(theirs)
         self.text = ''
@@ -123,6 +134,19 @@ class OnTerminal:
             pass
         assert self.process.wait(ALARM) == code, self.shown()
         return self.shown()
+
+    def type(self, keys: str) -> None:
+        """Somebody presses these keys."""
+        os.write(self._ours, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Somebody makes the window larger or smaller."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack('HHHH', lines, columns, 0, 0))
+        self._screen.resize(lines, columns)
+
+    def waits_for_enter(self) -> bool:
+        """Whether the terminal gives what is typed line by line, as it does before and after."""
+        return bool(termios.tcgetattr(self._ours)[3] & termios.ICANON)
 
     def hang_up(self) -> None:
         """The terminal is gone."""

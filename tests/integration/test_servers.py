@@ -388,6 +388,44 @@ def test_a_restart_of_one_slot_gives_it_its_ports_again(fork_lab: Lab) -> None:
     assert [outcome.error for outcome in emp.wait(ALARM)['mp_input_q']] == [None, None]
 
 
+@LINUX
+def test_fewer_servers_lose_no_request(fork_lab: Lab) -> None:
+    emp = fork_lab.mp()
+    fork_lab.start(emp, ONE_PORT, NUM_PROCS=2)
+    (port,) = up_and_listening(emp)
+    crowd = Crowd(port)
+    try:
+        wait_until(lambda: len(crowd.answers) == 2, 'both answer')
+        emp.resize(1)
+        assert emp.mp_output_q.get(timeout=ALARM) == ('ended', 1)
+        wait_until(lambda: len(emp.proc_list) == 1, 'it is gone')
+        crowd.answers.clear()
+        wait_until(lambda: sum(crowd.answers.values()) > 20, 'the other one answers')
+        assert set(crowd.answers) == {'0'}
+        emp.resize(3)
+        wait_until(lambda: len(crowd.answers) == 3, 'all three answer')
+    finally:
+        crowd.close()
+    assert crowd.failures == []
+    emp.terminate()
+    assert emp.join(ALARM)
+
+
+def test_the_ports_of_a_server_too_many_wait_for_who_comes_next(fork_lab: Lab) -> None:
+    emp = fork_lab.mp()
+    fork_lab.start(emp, OWN_PORT, NUM_PROCS=2, NUM_ROWS=1)
+    emp.feed(free_ports(2))
+    first = {slot: group for slot, group, _ in (emp.mp_output_q.get(timeout=ALARM) for _ in range(2))}
+    emp.resize(1)
+    wait_until(lambda: emp.mp_input_q.qsize() == 1, 'it is gone, and its port is there')
+    emp.resize(2)
+    slot, group, pid = emp.mp_output_q.get(timeout=ALARM)
+    assert (slot, group) == (1, first[1])
+    assert ask(group[0]) == [str(pid), '1']
+    emp.terminate()
+    assert emp.join(ALARM)
+
+
 # It hears SIGTERM and goes on.
 DEAF = """
     import signal, threading

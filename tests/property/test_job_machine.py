@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.engines.base import Event, Exit, ProcessHandle
 from eisenmp.engines.enclosures import HasDescriptor
+from eisenmp.errors import JobOver
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
@@ -30,11 +31,13 @@ from eisenmp.ledger import Chunk, State
 from eisenmp.payload import dumps, dumps_error, loads
 from eisenmp.results import OutcomeReader
 from eisenmp.sources import source_of
+from eisenmp.supervisor import Phase
 from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, LISTED, PICKLED, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import Batch
 from tests.unit.fakes import Clock, FakeEngine, FakeHandle, frames_of, make_job
 
 SLOTS = 2
+MOST = 4
 CRASH_RETRIES = 1
 SHORT, LONG = 0.0001, 1.0  # seconds of a chunk: more are handed out ahead, or none
 
@@ -221,6 +224,8 @@ class Worker:
         key = ANY_QUEUE if self.plain else frame.queue
         if frame.kind == Kind.SETUP:
             self.come_up()
+        elif frame.kind == Kind.LEAVING:
+            pass  # what it is told next is what counts
         elif frame.kind == Kind.CHUNK and not frame.number:
             if key in self.refusing:
                 self.say(Kind.GIVE_BACK, queue=frame.queue, serial=frame.serial, tickets=frame.tickets)
@@ -323,10 +328,13 @@ class JobMachine(RuleBasedStateMachine):
         self.over = False
         self.turning = True
         self.dispatcher = Dispatcher(self.job, [], self.is_over)
+        self.dispatcher.leaving._handles_sigterm = lambda worker: False  # type: ignore[method-assign]
         self.reader: OutcomeReader = self.job.results.outcomes()
         self.ordered: OutcomeReader = self.job.results.outcomes(ordered=True)
         self.blames: Counter[Ticket] = Counter()
         self.begun_maybe: Counter[Ticket] = Counter()
+        self.held_at_end: dict[int, set[int]] = {}  # by worker that is to leave: tickets of its first queue
+        self.stand_ins: set[int] = set()
         self.put: list[Any] = []
         self.lost: list[Any] = []  # messages on the way to a worker that died
         self.got: list[Any] = []
@@ -646,6 +654,30 @@ class JobMachine(RuleBasedStateMachine):
         if isinstance(entry, int):
             self.got.append(entry)
 
+    @rule(workers=st.integers(1, MOST))
+    def the_manager_resizes_the_job(self, workers: int) -> None:
+        with self.job.lock:
+            try:
+                self.dispatcher.resizing.check(workers)
+            except JobOver:
+                return
+            self.dispatcher.resizing.resize(workers)
+            assert self.job.workers == workers
+
+    @rule(failed=st.booleans(), set_aside=st.booleans())
+    def the_manager_tries_again(self, failed: bool, set_aside: bool) -> None:
+        before = {queue.number: bytes(self.job.ledger.track(queue.number).states) for queue in self.queues}
+        with self.job.lock:
+            try:
+                count = self.dispatcher.retrying.retry(failed=failed, set_aside=set_aside)
+            except JobOver:
+                return
+        wanted = [state for state, on in ((State.FAILED, failed), (State.SET_ASIDE, set_aside)) if on]
+        tickets = [(number, n) for number, states in before.items() for n, one in enumerate(states) if one in wanted]
+        assert count == len(tickets), 'nobody has read anything yet'
+        for ticket in tickets:
+            del self.blames[ticket]
+
     @rule(chance=st.integers(0, 9))
     def the_manager_stops_the_job(self, chance: int) -> None:
         if chance == 0:
@@ -741,11 +773,27 @@ class JobMachine(RuleBasedStateMachine):
     def restarts_are_within_budget(self) -> None:
         supervisor = self.job.crew.supervisor
         assert all(slot.failed_starts <= supervisor.start_limit for slot in supervisor.slots)
-        if max(slot.failed_starts for slot in supervisor.slots) == supervisor.start_limit:
+        if any(slot.failed_starts == supervisor.start_limit and not slot.on_trial for slot in supervisor.slots):
             assert self.job.killed
             assert self.job.error is not None
-        alive = [worker for worker in self.engine.workers if worker in self.job.crew.workers]
-        assert len(alive) <= SLOTS
+        alive = [worker for number in self.engine.workers if (worker := self.job.crew.workers.get(number))]
+        assert len({worker.slot for worker in alive}) == len(alive), 'two processes in one slot'
+
+    @invariant()
+    def who_is_too_many_gets_no_chunk(self) -> None:
+        crew = self.job.crew
+        kept = [slot.phase for slot in crew.supervisor.slots[: self.job.workers]]
+        for worker in crew.workers.values():
+            if worker.slot >= self.job.workers and (Phase.UP in kept or Phase.STARTING in kept):
+                assert worker.leaving or self.job.exchange.feeding_over or worker.number in self.stand_ins
+            if worker.ending:
+                held = self.job.ledger.held.get(worker.number, {}).values()
+                lead = [chunk for chunk in held if chunk.queue == worker.lead]
+                tickets = set(tickets_of(lead))
+                assert worker.lead is not None or not held
+                assert tickets <= self.held_at_end.setdefault(worker.number, tickets)
+            if worker.slot >= self.job.workers and not worker.leaving:
+                self.stand_ins.add(worker.number)  # it was started for work that nobody else was there to do
 
     # ---- the end
 

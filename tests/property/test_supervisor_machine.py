@@ -1,4 +1,4 @@
-"""The supervisor under any order of starts, deaths and returns, with a clock that only the test moves."""
+"""The supervisor under any order of starts, deaths, returns and resizes, with a clock that only the test moves."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor
+from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor, TakeBack
 
 SLOTS = 3
+MOST = 5
 START_LIMIT = 3
 FRUITLESS_LIMIT = 4
 EARLY = 1.0
 BACKOFF = 0.05
 LONGEST = 0.3
 
-slots = st.integers(0, SLOTS - 1)
+slots = st.integers(0, MOST - 1)
+PRESENT = (Phase.STARTING, Phase.UP, Phase.RETURNED)
 
 
 class SupervisorMachine(RuleBasedStateMachine):
@@ -38,6 +40,9 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.failed_starts = [0] * SLOTS
         self.fruitless = [0] * SLOTS
         self.restarts = [0] * SLOTS
+        self.size = SLOTS
+        self.on_trial = [False] * SLOTS
+        self.at_end: set[int] = set()
         self.workers: list[int] = []
         self.ended = False
 
@@ -50,54 +55,111 @@ class SupervisorMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended)
     @rule(slot=slots)
     def starts(self, slot: int) -> None:
-        due = self.due[slot]
+        due = self.due[slot] if slot < len(self.due) else None
         if due is None:
             return
         self.now = max(self.now, due)
         self.due[slot] = None
         self.phase[slot] = Phase.STARTING
+        self.at_end.discard(slot)
         self.workers.append(self.supervisor.started(slot))
 
     @rule(slot=slots)
     def comes_up(self, slot: int) -> None:
-        if self.phase[slot] == Phase.STARTING:
+        if self.is_in(slot, Phase.STARTING):
             self.phase[slot] = Phase.UP
+            self.on_trial[slot] = False
             self.since[slot] = self.now
             self.failed_starts[slot] = 0
             self.supervisor.up(slot, self.now)
 
     @rule(slot=slots)
     def answers(self, slot: int) -> None:
-        if self.phase[slot] in (Phase.UP, Phase.RETURNED):
+        if self.is_in(slot, Phase.UP, Phase.RETURNED):
             self.fruitless[slot] = 0
             self.supervisor.answered(slot)
 
     @rule(slot=slots)
+    def is_told_an_end(self, slot: int) -> None:
+        if self.is_in(slot, Phase.UP):
+            self.at_end.add(slot)
+            self.supervisor.told_end(slot)
+
+    @rule(slot=slots)
     def returns(self, slot: int) -> None:
-        if self.phase[slot] == Phase.UP:
+        if self.is_in(slot, Phase.UP):
             self.phase[slot] = Phase.RETURNED
             self.supervisor.returned(slot)
 
     @precondition(lambda self: not self.ended and not self.supervisor.stopping)
-    @rule(slot=slots)
-    def leaves_by_agreement(self, slot: int) -> None:
-        if self.phase[slot] == Phase.UP:
-            assert self.supervisor.retire(slot, self.now) == Restart(slot, self.now)
+    @rule(slot=slots, needed=st.booleans())
+    def leaves_by_agreement(self, slot: int, needed: bool) -> None:
+        if self.is_in(slot, Phase.UP):
+            decision = self.supervisor.retire(slot, self.now, needed=needed)
+            if self.is_let_go(slot, needed=needed):
+                assert decision is None
+                self.phase[slot] = Phase.GONE
+                return
+            assert decision == Restart(slot, self.now)
             self.phase[slot] = Phase.WAITING
             self.due[slot] = self.now
 
+    @precondition(lambda self: not self.ended and not self.supervisor.stopping)
+    @rule(size=st.integers(1, MOST))
+    def is_resized(self, size: int) -> None:
+        started = []
+        for slot in range(self.size, size):
+            if slot == len(self.phase):
+                self.phase.append(Phase.GONE)
+                self.on_trial.append(False)
+                for numbers in (self.failed_starts, self.fruitless, self.restarts):
+                    numbers.append(0)
+                self.since.append(0.0)
+                self.due.append(None)
+            if self.phase[slot] == Phase.GONE:
+                started.append(slot)
+                self.phase[slot], self.due[slot], self.on_trial[slot] = Phase.WAITING, self.now, True
+                self.failed_starts[slot] = self.fruitless[slot] = 0
+        surplus = range(size, len(self.phase))
+        leaving = [slot for slot in reversed(surplus) if self.phase[slot] in PRESENT]
+        for slot in surplus:
+            if slot not in leaving:
+                self.phase[slot], self.due[slot] = Phase.GONE, None
+        self.size = size
+        assert self.supervisor.resize(size) == (started, leaving)
+
+    def is_in(self, slot: int, *phases: str) -> bool:
+        return slot < len(self.phase) and self.phase[slot] in phases
+
+    def is_let_go(self, slot: int, *, needed: bool) -> bool:
+        """There are fewer workers now. Work that is left must have somebody who does it."""
+        others = [other for other in range(self.size) if self.is_in(other, Phase.WAITING, Phase.STARTING, Phase.UP)]
+        return slot >= self.size and (not needed or bool({*others} - self.at_end))
+
     @rule(slot=slots, needed=st.booleans(), blamed=st.booleans())
     def dies(self, slot: int, needed: bool, blamed: bool) -> None:
-        phase = self.phase[slot]
-        if phase not in (Phase.STARTING, Phase.UP, Phase.RETURNED):
+        if not self.is_in(slot, *PRESENT):
             return
+        phase = self.phase[slot]
         decision = self.supervisor.down(slot, 'signal SIGKILL', self.now, needed=needed, blamed=blamed)
         assert self.supervisor.slots[slot].last_exit == 'signal SIGKILL'
         if self.supervisor.stopping or (phase == Phase.RETURNED and not needed):
             assert decision is None
             self.phase[slot] = Phase.GONE
             return
+        if self.is_let_go(slot, needed=needed):
+            assert decision is None
+            self.phase[slot] = Phase.GONE
+            return
         row = self._count(slot, phase, blamed=blamed)
+        if slot and self.on_trial[slot] and self.failed_starts[slot] >= START_LIMIT:
+            assert isinstance(decision, TakeBack)
+            assert decision.size == slot
+            self.phase[slot] = Phase.GONE
+            self.failed_starts[slot] = 0
+            if slot < self.size:
+                self.is_resized(slot)  # as the dispatcher does
+            return
         if self.failed_starts[slot] >= START_LIMIT or self.fruitless[slot] >= FRUITLESS_LIMIT:
             assert isinstance(decision, EndJob)
             assert f'slot {slot}' in decision.reason
@@ -156,8 +218,8 @@ class SupervisorMachine(RuleBasedStateMachine):
             self.starts(slot)
             self.dies(slot, False, False)
             starts += 1
-            assert starts <= SLOTS * START_LIMIT
-        assert self.now - began <= 30 + SLOTS * START_LIMIT * LONGEST
+            assert starts <= MOST * START_LIMIT
+        assert self.now - began <= 30 + MOST * START_LIMIT * LONGEST
 
 
 TestSupervisor = SupervisorMachine.TestCase

@@ -174,7 +174,7 @@ class Heard:
         self.logged: list[dict[str, Any]] = []
         self.warnings: list[dict[str, Any]] = []
 
-    def lines(self, text: str, *, stderr: bool) -> None:
+    def lines(self, text: str, *, stderr: bool, worker: str = '') -> None:
         self.printed.append((text, stderr))
 
     def log(self, fields: dict[str, Any]) -> None:

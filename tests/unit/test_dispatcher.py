@@ -744,7 +744,7 @@ def test_any_queue_is_no_queue_where_one_is_needed(kind: int) -> None:
 def test_a_listener_that_raises_spoils_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
 
-    def lines(text: str, *, stderr: bool) -> None:
+    def lines(text: str, *, stderr: bool, worker: str = '') -> None:
         raise OSError('no more')
 
     monkeypatch.setattr(bench.heard, 'lines', lines)

@@ -419,3 +419,42 @@ def test_none_is_a_value_that_costs_nothing(bench: Bench, form: int) -> None:
     assert db.execute('SELECT count(*) FROM outcome').fetchone() == (0,)
     assert db.execute('SELECT first, last FROM empty').fetchall() == [(0, 2999)]
     db.close()
+
+
+@pytest.mark.parametrize('committed', [True, False])
+def test_a_failure_that_is_taken_back_leaves_no_trace(bench: Bench, committed: bool) -> None:
+    fill(bench)
+    bench.flush()
+    before = dump(bench.path)
+    bench.cut(1)
+    failed = value(12, [1, None], item_errors=dumps([(1, [bytes(piece) for piece in dumps_error(KeyError('x'), '')])]))
+    bench.give(failed, State.FAILED)
+    if committed:
+        bench.flush()
+    bench.journal.writer.take_back(Entry.of(failed, State.FAILED, 5, 0.5, 1, 1))
+    if committed:
+        bench.flush()
+        assert dump(bench.path) == before
+    bench.give(value(12, [1, 2]))
+    bench.flush()
+    after = dump(bench.path)
+    assert len(after['outcome']) == len(before['outcome']) + 1
+    assert after['failure'] == before['failure']
+    assert [new[0] - old[0] for new, old in zip(after['queue'], before['queue'], strict=True)] == [1]
+    assert [new[1:3] for new in after['queue']] == [old[1:3] for old in before['queue']]
+    assert bench.errors == []
+
+
+def dump(path: str) -> dict[str, list[Any]]:
+    """What it says of outcomes."""
+    db = sqlite3.connect(path)
+    try:
+        return {
+            'outcome': db.execute('SELECT * FROM outcome ORDER BY queue, first').fetchall(),
+            'failure': db.execute('SELECT * FROM failure ORDER BY queue, ticket').fetchall(),
+            'finished': db.execute('SELECT * FROM finished').fetchall(),
+            'queue': db.execute('SELECT done, failed, set_aside, items FROM queue').fetchall(),
+            'run': db.execute('SELECT tickets, items FROM run').fetchall(),
+        }
+    finally:
+        db.close()

@@ -170,6 +170,18 @@ def test_a_slot_that_is_forgotten_leaves_the_others_in_their_places(
     assert accepted(socks[3]) == 0
 
 
+@LINUX
+def test_who_comes_when_the_one_that_was_kept_away_has_gone_gets_its_share(
+    listeners: Listeners, clients: list[socket.socket]
+) -> None:
+    socks = [listeners.socket_for(slot, FOUR, 128)[0] for slot in range(2)]
+    listeners.steer_away(1)
+    listeners.forget(1)
+    socks[1:] = [listeners.socket_for(slot, FOUR, 128)[0] for slot in (1, 2)]
+    knock(port_of(listeners), 60, clients)
+    assert all(accepted(sock) > 0 for sock in socks)
+
+
 def test_a_socket_that_its_server_has_shut_down_is_replaced(listeners: Listeners) -> None:
     first, _ = listeners.socket_for(0, FOUR, 5)
     address = first.getsockname()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor
+from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor, TakeBack
 
 BAD = 'signal SIGSEGV'
 
 
 def down(
     supervisor: Supervisor, now: float, slot: int = 0, *, needed: bool = False, blamed: bool = False
-) -> Restart | EndJob | None:
+) -> Restart | EndJob | TakeBack | None:
     return supervisor.down(slot, BAD, now, needed=needed, blamed=blamed)
 
 

@@ -24,10 +24,8 @@ _COMMANDS: Final = {
     "run": "run",
     "results": "results",
     "status": "status",
+    "top": "top",
 }  # name -> module here
-_LATER: Final = {
-    "top": "the live page",
-}
 
 
 class _Commands(click.Group):
@@ -44,8 +42,6 @@ class _Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0]
-        if name in _LATER:
-            raise BadCall(f"'{name}' belongs to {_LATER[name]}, which is not part of this version")
         if name not in _COMMANDS and not name.startswith("-"):
             raise BadCall(f"no command '{name}'{nearest(name, _COMMANDS)}; there are: {', '.join(sorted(_COMMANDS))}")
         return super().resolve_command(ctx, args)

@@ -165,7 +165,7 @@ class Boards:
 
     def _worker(self, worker: WorkerView, snapshot: Snapshot) -> WorkerRow:
         cpu, memory = self._shown.get(worker.pid, (None, None))
-        at_work = bool(worker.at) and worker.phase in ("up", "returned")
+        at_work = bool(worker.at) and worker.phase in ("up", "returned", "leaving")
         return WorkerRow(
             slot=worker.slot,
             name=worker.name,

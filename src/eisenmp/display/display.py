@@ -58,7 +58,7 @@ class Display:
 
     # ---- Listener
 
-    def lines(self, text: str, *, stderr: bool) -> None:
+    def lines(self, text: str, *, stderr: bool, worker: str = "") -> None:
         self._write(sys.stderr if stderr else sys.stdout, text + "\n")
 
     def log(self, fields: dict[str, Any]) -> None:

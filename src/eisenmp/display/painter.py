@@ -32,6 +32,7 @@ _STATES: Final = {
     "idle": "dim",
     "starting": "cyan",
     "waiting": "yellow",
+    "leaving": "yellow",
     "returned": "dim",
     "gone": "dim",
 }
@@ -73,8 +74,11 @@ class RichPainter:
 
     def paint(self, snapshot: Snapshot, columns: int, lines: int) -> list[Line]:
         """Not wider and not more than that."""
-        board = fit(self._boards.make(snapshot), lines)
-        rows = self.rows(board, columns)[:lines]
+        return self.paint_board(self._boards.make(snapshot), columns, lines)
+
+    def paint_board(self, board: Board, columns: int, lines: int) -> list[Line]:
+        """The same of a board that somebody else has made."""
+        rows = self.rows(fit(board, lines), columns)[:lines]
         for row in rows:
             row.no_wrap = True
             row.rstrip()

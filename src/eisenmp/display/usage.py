@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-__all__ = ["Used", "used_by"]
+__all__ = ["Used", "used_by", "used_here"]
 
 
 class Used(NamedTuple):
@@ -29,6 +29,12 @@ def used_by(pids: Iterable[int]) -> dict[int, Used]:
         if used is not None:
             found[pid] = used
     return found
+
+
+def used_here() -> Used | None:
+    """The same of this process."""
+    pid = os.getpid()
+    return _from_proc(pid) or _by_psutil(pid)
 
 
 def _from_proc(pid: int) -> Used | None:

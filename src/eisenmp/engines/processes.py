@@ -7,7 +7,6 @@ Each way gives a :class:`WorkerProcess`. ``sentinel`` is a file descriptor that 
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from eisenmp.parcel import SharedFile
 from eisenmp.unnamed import clear_of_streams
@@ -32,9 +31,14 @@ __all__ = [
     "spawn",
 ]
 
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
 # What a forked child must close: with a sibling's socket, its end-of-file would never show; a selector is one and the
 # same in both processes; and nobody has a part in his siblings' channels and handles.
-manager_only: weakref.WeakSet[socket.socket | selectors.BaseSelector] = weakref.WeakSet()
+manager_only: weakref.WeakSet[_Closes] = weakref.WeakSet()
 _pidfds: set[int] = set()
 
 # `-c` with the folder of the package rather than `-m`: it works from a source tree, a zip and a changed sys.path

@@ -132,6 +132,15 @@ class Archive:
         self._bytes[queue] += record.size
         self.journal.writer.outcome(entry)
 
+    def take_back(self, record: Record, track: Track) -> None:
+        """A ticket that has failed is tried again."""
+        queue, serial = record.queue, record.serial
+        at = track.seconds[serial]
+        self.journal.writer.take_back(Entry.of(record, track.states[serial], track.items[serial], at, -1, 1))
+        if self._pending[queue].get(serial) is record:
+            del self._pending[queue][serial]
+        self.durable[queue].remove(serial)
+
     def late_value(self, queue: int, serial: int, value: Payload) -> None:
         """A result has come after its ticket was answered."""
         self.journal.writer.late_value(queue, serial, value)
@@ -164,10 +173,11 @@ class Archive:
             for entry in entries:
                 record = entry.record
                 queue = record.queue
-                del self._pending[queue][record.serial]
+                if self._pending[queue].get(record.serial) is record:
+                    del self._pending[queue][record.serial]
                 self._waiting[queue] -= record.tickets
                 self._bytes[queue] -= record.size
-                if self.journal.writer.error is None:
+                if self.journal.writer.error is None and not record.taken_back:
                     self.durable[queue].add(record.serial, record.serial + record.tickets)
         for queue in {entry.record.queue for entry in entries}:
             self._results.on_read(queue)

@@ -47,17 +47,17 @@ class Book:
     items: int = 0
     seconds: float = 0.0
 
-    def count(self, entry: Entry) -> None:
-        """One more outcome."""
-        tickets = entry.record.tickets
+    def count(self, entry: Entry, sign: int = 1) -> None:
+        """One more outcome; with `sign` -1, one less."""
+        tickets = sign * entry.record.tickets
         if entry.state == State.SET_ASIDE:
             self.set_aside += tickets
         elif entry.state == State.FAILED:
             self.failed += tickets
         else:
             self.done += tickets
-        self.items += entry.items
-        self.seconds += entry.seconds
+        self.items += sign * entry.items
+        self.seconds = max(0.0, self.seconds + sign * entry.seconds)
 
 
 @dataclass
@@ -68,6 +68,7 @@ class _Batch:
     failures: list[tuple[Any, ...]] = field(default_factory=list)
     others: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    gone: list[tuple[int, int]] = field(default_factory=list)  # (queue in the file, ticket): forgotten first
     waiting: list[threading.Event] = field(default_factory=list)
 
 
@@ -137,6 +138,10 @@ class Writer:
         self._put(entry)
         if self._outcomes >= _OUTCOMES or self._bytes >= _BYTES:
             self._hurry.set()
+
+    def take_back(self, entry: Entry) -> None:
+        """The ticket of a failure is tried again. Its outcome was put before."""
+        self._put((self._forget, (entry,)))
 
     def late_value(self, queue: int, serial: int, value: Payload) -> None:
         """A result has come after its ticket was answered."""
@@ -246,6 +251,8 @@ class Writer:
 
     def _insert(self, batch: _Batch) -> None:
         db = self._db
+        db.executemany("DELETE FROM failure WHERE queue = ? AND ticket = ?", batch.gone)
+        db.executemany("DELETE FROM outcome WHERE queue = ? AND first = ?", batch.gone)
         db.executemany("INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", batch.outcomes)
         db.executemany("INSERT INTO failure VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", batch.failures)
         for statement, values in batch.others:
@@ -293,6 +300,19 @@ class Writer:
         failure = failure_row(entry, book.number, self._clock())
         if failure is not None:
             batch.failures.append(failure)
+
+    def _forget(self, batch: _Batch, entry: Entry) -> None:
+        """What has failed came alone, so that nobody shares its rows; they may be in this very batch."""
+        book, serial = self.books[entry.record.queue], entry.record.serial
+        book.finished.remove(serial)
+        book.empty.remove(serial)
+        book.count(entry, -1)
+        self.tickets -= 1
+        self.items -= entry.items
+        key = (book.number, serial)
+        batch.outcomes = [row for row in batch.outcomes if row[:2] != key]
+        batch.failures = [row for row in batch.failures if row[:2] != key]
+        batch.gone.append(key)
 
     def _cut(self, batch: _Batch, queue: int, *border: int) -> None:
         self.books[queue].borders.add(*border)

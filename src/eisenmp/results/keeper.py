@@ -57,6 +57,10 @@ class Keeper(Protocol):
         """Keep an outcome."""
         ...
 
+    def take_back(self, record: Record, track: Track) -> None:
+        """The ticket is tried again: an outcome that was given is to be forgotten."""
+        ...
+
     def late_value(self, queue: int, serial: int, value: Payload) -> None:
         """A result has come after its ticket was answered."""
         ...

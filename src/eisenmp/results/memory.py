@@ -24,6 +24,7 @@ from eisenmp.results.opening import outcome_of, outcomes_of
 from eisenmp.results.outcome import Closing, Outcome, Record
 from eisenmp.results.reader import OutcomeReader, Stream
 from eisenmp.results.sequence import QueueResults
+from eisenmp.results.shelf import Shelf
 
 __all__ = ["Results"]
 
@@ -58,6 +59,8 @@ class Results(Mapping[str, "QueueResults"]):
         self.newest: Stream | None = None  # the last one that came, still there or not
         self.last_failure: Record | None = None  # of a whole ticket, or of some of its items
         self.partly_failed = 0  # tickets
+        self.shelf = Shelf()
+        self.on_failure: Callable[[Record], None] | None = None  # somebody wants to hear of each
 
     def keep(self, *, all_values: bool, last: int) -> None:
         """Which values to keep when no reader takes them: all, or the last few until a reader comes."""
@@ -172,6 +175,8 @@ class Results(Mapping[str, "QueueResults"]):
         if record.has_failures:
             self.last_failure = record
             self.partly_failed += bool(record.item_errors)
+            if self.on_failure is not None:
+                self.on_failure(record)
         if self.keeper is not None:
             self.keeper.record(record, self.ledger.track(record.queue))
         if (self.store or record.has_failures) and not self.filed:
@@ -190,6 +195,31 @@ class Results(Mapping[str, "QueueResults"]):
             self._recent.append(record)
             self._recent_tickets += record.tickets
             self._trim()
+
+    def take_back(self, record: Record) -> bool:
+        """The ticket of a failure is tried again: forget its outcome. False: somebody was told of it."""
+        streams = tuple(self._streams)
+        if record.read or not all(stream.has(record) for stream in streams):
+            return False
+        taken = [stream for stream in streams if stream.take_back(record)]
+        if len(taken) < len(streams):  # a reader has come just now
+            for stream in taken:
+                stream.give(record)
+            return False
+        queue, serial = record.queue, record.serial
+        record.taken_back = True
+        self.shelf.remove(record)
+        self.records.get(queue, {}).pop(serial, None)
+        if record in self._recent:
+            self._recent.remove(record)
+            self._recent_tickets -= record.tickets
+        if self.last_failure is record:
+            self.last_failure = None
+        self.partly_failed -= bool(record.item_errors)
+        if self.keeper is not None:
+            self._window = []
+            self.keeper.take_back(record, self.ledger.track(queue))
+        return True
 
     def late_value(self, queue: int, serial: int, slot: int, value: Payload) -> None:
         """A result that came after its ticket was answered: it counts, when the ticket has none yet."""
@@ -282,6 +312,11 @@ class Results(Mapping[str, "QueueResults"]):
         self.cond.notify_all()
 
     # ---- called by readers, without the lock
+
+    def were_read(self, queue: int, first: int, stop: int) -> None:
+        """A reader was told the outcomes of these tickets by the job file."""
+        with self.cond:
+            self.shelf.were_read(queue, first, stop)
 
     def recall(self, queue: int, first: int, stop: int) -> list[Record]:
         """What the job file has of the first of these tickets, in order; see :meth:`Keeper.stored`."""

@@ -81,7 +81,8 @@ class Record:
 
     ``item_errors``: one pickled list of (place, error as bytes): those items of the one ticket have no result.
     ``parts``: what became of the parts of the one ticket; ``per_item``: whether their values are lists of results.
-    ``stored``: it comes from the job file, so that nobody waits for it to be read.
+    ``stored``: it comes from the job file, so that nobody waits for it to be read. ``read``: a reader was given it;
+    ``taken_back``: its ticket is tried again.
     """
 
     queue: int
@@ -95,6 +96,8 @@ class Record:
     parts: Sequence[tuple[Suspect, CrashError | None]] = ()
     per_item: bool = False
     stored: bool = False
+    read: bool = False
+    taken_back: bool = False
     size: int = field(init=False)  # bytes of the value
 
     def __post_init__(self) -> None:

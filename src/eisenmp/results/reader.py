@@ -26,6 +26,7 @@ class Source(Protocol):
 
     def outcomes_of(self, record: Record) -> list[Outcome]: ...
     def recall(self, queue: int, first: int, stop: int) -> list[Record]: ...
+    def were_read(self, queue: int, first: int, stop: int) -> None: ...
     def detach(self, stream: Stream) -> None: ...
 
 
@@ -129,6 +130,24 @@ class Stream:
         """What the reader has not taken, in the order in which it would get it."""
         return [*self.ready, *[early[serial] for early in self._early.values() for serial in sorted(early)]]
 
+    def has(self, record: Record) -> bool:
+        """Whether the reader has not taken that very record."""
+        return self._early.get(record.queue, {}).get(record.serial) is record or record in self.ready
+
+    def take_back(self, record: Record) -> bool:
+        """The reader shall not get it. False: it was faster."""
+        early = self._early.get(record.queue, {})
+        if early.get(record.serial) is record:
+            del early[record.serial]
+        else:
+            try:
+                self.ready.remove(record)  # while the reader takes from the other end
+            except (ValueError, IndexError):
+                return False
+        self.given[record.queue] -= record.tickets
+        self.given_bytes[record.queue] -= record.size
+        return True
+
     def skip_gaps(self) -> None:
         """The job is over: what waits for elders that will never come is due now."""
         for queue in self._early.keys() | self._stored.keys():
@@ -183,6 +202,7 @@ class OutcomeReader(Iterator[Outcome]):
             try:
                 record = self._stream.ready.popleft()
                 if record.form != Form.STORED:
+                    record.read = True
                     return record
                 self._recall(record)
                 continue
@@ -201,6 +221,7 @@ class OutcomeReader(Iterator[Outcome]):
         records = self._results.recall(stored.queue, stored.serial, stop)
         ready = self._stream.ready
         at = records[-1].serial + records[-1].tickets if records else stop
+        self._results.were_read(stored.queue, stored.serial, at)
         if at < stop:
             ready.appendleft(_elsewhere(stored.queue, at, stop))
         ready.extendleft(reversed(records))
@@ -255,7 +276,10 @@ class OutcomeReader(Iterator[Outcome]):
         """
         while True:
             record = self._poll(bell)
-            if record is None or record.form != Form.STORED:
+            if record is None:
+                return None
+            if record.form != Form.STORED:
+                record.read = True
                 return record
             self._recall(record)
 

@@ -78,6 +78,7 @@ class RayEngine:
         self._waker = Waker(self._selector)
         self._bell = Bell(self._selector)
         self._parts: dict[str, _Part] = {}
+        self._files: list[SharedFile] = []
         self._links: dict[int, Link] = {}
         self._noted: set[Link] = set()
         self._unplaced: set[Link] = set()
@@ -103,8 +104,7 @@ class RayEngine:
             _complete(content)
             body = pickle.dumps(content)
         self._parts[name] = _Part(kind, body, pieces)
-        for file in files:
-            file.close()  # they lie in the object store from here on
+        self._files += files
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
         handle = ActorHandle(name, lambda number: link.signal(number) if number != 9 else link.kill())
@@ -146,6 +146,8 @@ class RayEngine:
         self._selector.close()
         self._waker.close()
         self._bell.close()
+        for file in self._files:
+            file.close()
 
     # ---- the loop
 
