@@ -164,7 +164,7 @@ def _is_amount(value: Any) -> bool:
     """Of a resource; Ray gives out fractions of one only below 1."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return 0 <= value < 1 or (value < 1e9 and value == int(value))
+    return 0 <= value < 1 or (1 <= value < 1e9 and value == int(value))
 
 
 def _is_address(value: Any) -> bool:
