@@ -168,9 +168,8 @@ def _descriptors() -> Iterator[Finding]:
 
 
 def _engines() -> Finding:
-    ray = importlib.util.find_spec("ray") is not None
-    engines = ["local", "inline"]
-    return Finding("engines", engines, ", ".join(engines) + (" (ray is installed, and not used yet)" if ray else ""))
+    engines = ["local", "inline", *(["ray"] if importlib.util.find_spec("ray") is not None else [])]
+    return Finding("engines", engines, ", ".join(engines))
 
 
 def _packages() -> Iterator[Finding]:
