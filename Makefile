@@ -8,20 +8,24 @@ SOAK_SECONDS ?= 300
 TESTERS ?= logical
 ARGS ?=
 
+# Those of the contract that are about carrying messages, starting and ending; all of it: ARGS=tests/contract
+RAY_TESTS := tests/ray tests/contract/test_engine.py tests/contract/test_classic.py tests/contract/test_queues.py
+
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 FRESH := $(VENV)/.venv-ready
 READY_RUN := $(VENV)/.run-ready
 READY_DEV := $(VENV)/.dev-ready
+READY_RAY := $(VENV)/.ray-ready
 READY_BENCH := $(VENV)/.bench-ready
 READY_DOCS := $(VENV)/.docs-ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check lint types imports wheel docs format bench clean FORCE
+.PHONY: help run test test-ray soak check lint types imports wheel docs format bench clean FORCE
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 	@echo "variables: EXAMPLE=$(EXAMPLE)  PYTHON=$(PYTHON)  VENV=$(VENV)  TESTERS=$(TESTERS)  ARGS='more arguments' (run, test, soak, bench)"
 
 run: ## run an example, EXAMPLE=anagrams unless told otherwise
@@ -35,6 +39,9 @@ run: ## run an example, EXAMPLE=anagrams unless told otherwise
 
 test: $(READY_DEV) ## run the tests, TESTERS processes at a time
 	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
+
+test-ray: $(READY_RAY) ## the same on Ray clusters, in a network of their own
+	EISENMP_TESTS_ON_RAY=1 tools/loopback.sh $(BIN)/python -m pytest -k ray $(if $(ARGS),$(ARGS),$(RAY_TESTS))
 
 soak: $(READY_DEV) ## long jobs under random faults, SOAK_SECONDS=300 in all
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)
@@ -101,6 +108,10 @@ $(READY_RUN): $(FRESH) pyproject.toml constraints.txt
 $(READY_DEV): $(READY_RUN)
 	@tools/system-packages.sh '$(PYTHON)' compiler headers browser
 	@$(PIP_INSTALL) --group dev
+	@touch $@
+
+$(READY_RAY): $(READY_DEV)
+	@$(PIP_INSTALL) --group ray
 	@touch $@
 
 $(READY_BENCH): $(READY_RUN)

@@ -37,6 +37,7 @@ SUITE: Final = (
     "display",
     "page",
     "servers",
+    "ray",
 )
 
 

@@ -27,6 +27,8 @@ def of_goal(figure: Figure, value: float) -> float:
     """A value in parts of the figure's 'must' (of its 'aim', where there is no 'must'): 1 and more reaches it."""
     limit = figure.goal.aim if figure.goal.must is None else figure.goal.must
     assert limit is not None
+    if not limit:  # none at all is allowed
+        return 1.0 if value <= 0 else 1 / (1 + value)
     tiny = 1e-6 * limit  # growth may be 0, or below
     return max(value, tiny) / limit if figure.goal.least else limit / max(value, tiny)
 

@@ -16,7 +16,7 @@ from benchmarks.table import verdict
 
 __all__ = ["environment", "write"]
 
-LIBRARIES: Final = ("eisenmp", "joblib", "mpire", "pebble", "faster-fifo", "numpy")
+LIBRARIES: Final = ("eisenmp", "joblib", "mpire", "pebble", "faster-fifo", "numpy", "ray")
 
 
 def environment(rounds: int) -> dict[str, Any]:

@@ -95,7 +95,12 @@ class Wrk:
         seconds: how long.
         close: a new connection for each request.
         when: have it tell when answers came.
+
+    Attributes:
+        cpu: seconds of a processor that it took.
     """
+
+    cpu = 0.0
 
     def __init__(self, port: int, seconds: int, *, close: bool = False, when: bool = False) -> None:
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
@@ -105,8 +110,13 @@ class Wrk:
         self._process = subprocess.Popen([*command, f"http://127.0.0.1:{port}/"], stdout=subprocess.PIPE, text=True)
 
     def told(self) -> str:
-        """What it prints at its end."""
-        text, _ = self._process.communicate()
+        """What it prints at its end; `cpu` is known then."""
+        assert self._process.stdout is not None
+        with self._process.stdout as printed:
+            text = printed.read()
+        _, status, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu = usage.ru_utime + usage.ru_stime
         if self._process.returncode or "Requests/sec" not in text:
             raise RuntimeError(f"wrk ended with {self._process.returncode}: {text}")
         return text
@@ -137,8 +147,8 @@ def answers_by_time(text: str) -> dict[int, int]:
 # ---- each in a fresh interpreter
 
 
-def rate(server: str, workers: int) -> float:
-    """Requests a second."""
+def rate(server: str, workers: int) -> dict[str, float]:
+    """Requests a second, and the part of a processor that wrk took."""
     if server == OURS:
         with ours(workers) as (_, port):
             return _rate(port)
@@ -146,9 +156,10 @@ def rate(server: str, workers: int) -> float:
         return _rate(port)
 
 
-def _rate(port: int) -> float:
+def _rate(port: int) -> dict[str, float]:
     Wrk(port, WARM).told()
-    return requests_a_second(Wrk(port, SECONDS).told())
+    wrk = Wrk(port, SECONDS)
+    return {"rate": requests_a_second(wrk.told()), "wrk": wrk.cpu / SECONDS}
 
 
 def kill() -> dict[str, float]:
@@ -203,13 +214,16 @@ def rates(plan: Plan) -> Contest:
     ]
     turns = plan.compete(field, most=5, warm_up=False)
     title = f"wrk with {CONNECTIONS} connections for {SECONDS} s"
-    contest: Contest = turns.contest("servers-rate", title, "requests/s", turns.values)
+    contest: Contest = turns.contest("servers-rate", title, "requests/s", part(turns, "rate"))
     contest.part_of(field[0].name, field[1].name, Goal(must=1.7), words="2 workers, times 1 worker")
     goal = Goal(must=0.95)
     contest.part_of(field[0].name, field[2].name, goal, words=f"2 workers, part of {UVICORN} 2, no delay")
     contest.part_of(field[0].name, field[3].name, goal, words=f"2 workers, part of {UVICORN} 2 as it is")
     contest.notes.append("'no delay': with TCP_NODELAY, which the command with --workers fails to set")
     contest.notes.append(f"wrk itself runs on one of these {os.cpu_count()} processors")
+    if os.cpu_count() == 2:  # for a request, wrk takes that part of what a worker takes
+        limits = tuple(2 / (1 + share) for share in part(turns, "wrk").get(field[1].name, ()))
+        contest.figures.append(Figure("limit: two workers and wrk on two processors, times 1 worker", limits, "x"))
     return contest
 
 

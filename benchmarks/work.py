@@ -49,6 +49,15 @@ def chunk_sum(rows: list[int]) -> int:
     return sum(rows)
 
 
+def slow_number(task: tuple[int, float]) -> int:
+    """A number, after so many seconds of computing."""
+    number, seconds = task
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+    return number
+
+
 def square(number: int) -> int:
     """A function of the item."""
     return number * number

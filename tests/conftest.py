@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.spread import leave_out
+from tests.support import ON_RAY
 
 _PATIENCE = 5.0  # seconds that things which are just ending may take
 _PROC = Path('/proc/self/fd')
@@ -100,6 +101,9 @@ def foreign_processes() -> frozenset[int]:
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind(foreign_processes: frozenset[int]) -> Iterator[None]:
     """Fail a test that leaves a child process, a thread or an open file behind."""
+    if ON_RAY:  # whose processes and threads come and go as it pleases
+        yield
+        return
     before = _Belongings(foreign_processes)
     path = list(sys.path)
     yield
@@ -121,6 +125,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         '--every-way', action='store_true', help='each case with each way to start workers, on this Python'
     )
+    parser.addoption('--share', action='store_true', help='what another Python than the first has to run in CI')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

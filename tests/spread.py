@@ -4,11 +4,16 @@ A test of three cases in all three ways is 3 × 3 × 3 runs with the three Pytho
 processes. So each Python runs each case in one of the ways, the next Python in the next: together they run them all. On
 each Python every case has its turn, and so has every way of each test. Threads (``inline``) cost nothing and always
 run. ``--every-way`` runs the whole product, and so does naming a test: ``tests/….py::test_…``.
+
+``--share`` is for the second and the third Python of a run of CI, where the first one has run all: every test still has
+a case of its own there, but only each third of its cases; and of the whole programs, pages and long searches for
+counterexamples, which hardly depend on the Python, each third test.
 """
 
 from __future__ import annotations
 
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +21,17 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ['WAYS', 'Case', 'leave_out', 'numbered', 'selected']
+__all__ = ['WAYS', 'Case', 'has_turn', 'leave_out', 'numbered', 'selected']
 
+_SHARES: Final = 3
+_ALIKE: Final = (
+    'browser/',
+    'cli/',
+    'examples/',
+    'property/',
+    'integration/test_pages.py',
+    'integration/test_benchmarks.py',
+)
 WAYS: Final = ('spawn', 'forkserver', 'fork')  # in the order in which they take turns
 
 
@@ -81,6 +95,21 @@ def _axis(cases: Iterable[Case]) -> str | None:
     return whole[0]
 
 
+def has_turn(name: str, path: str, runs: int, turn: int) -> list[bool]:
+    """Which runs of one test are in the share of a Python; of three in a row, each run has its turn on one.
+
+    Args:
+        name: of the test.
+        path: of its file, from the folder of the tests on.
+        runs: how many there are.
+        turn: of the Python, any number.
+    """
+    first = zlib.crc32(name.encode()) + turn
+    if runs == 1:
+        return [not path.startswith(_ALIKE) or first % _SHARES == 0]
+    return [(first + at) % _SHARES == 0 for at in range(runs)] if runs >= _SHARES else [True] * runs
+
+
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Take out of the collected tests what has its turn on another Python."""
     if config.getoption('--every-way') or any('::' in argument for argument in config.args):
@@ -90,9 +119,24 @@ def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and hasattr(item, 'callspec'):
             tests[item.nodeid.partition('[')[0]].append(item)
     left_out: set[pytest.Item] = set()
+    turn = sys.version_info.minor
     for runs in tests.values():
         cases = numbered([run.callspec.params for run in runs])
-        left_out.update(run for run, has in zip(runs, selected(cases, sys.version_info.minor), strict=True) if not has)
+        left_out.update(run for run, has in zip(runs, selected(cases, turn), strict=True) if not has)
+    if config.getoption('--share'):
+        left_out.update(_not_shared([item for item in items if item not in left_out], turn))
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
+
+
+def _not_shared(items: Iterable[pytest.Item], turn: int) -> list[pytest.Item]:
+    tests: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        tests[item.nodeid.partition('[')[0]].append(item)
+    return [
+        run
+        for name, runs in tests.items()
+        for run, has in zip(runs, has_turn(name, name.removeprefix('tests/'), len(runs), turn), strict=True)
+        if not has
+    ]

@@ -15,10 +15,24 @@ import pytest
 
 import eisenmp
 
-__all__ = ['ALARM', 'ENGINES', 'FORKS', 'ROOT', 'Lab', 'run_script', 'script_env', 'strict', 'wait_until', 'write']
+__all__ = [
+    'ALARM',
+    'ENGINES',
+    'FORKS',
+    'ON_RAY',
+    'ROOT',
+    'Lab',
+    'run_script',
+    'script_env',
+    'strict',
+    'wait_until',
+    'write',
+]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ALARM: Final = 20.0  # seconds after which something that should have happened long ago counts as a deadlock
+
+ON_RAY: Final = bool(os.environ.get('EISENMP_TESTS_ON_RAY'))  # see tests/ray/README.md
 
 ENGINES: Final[dict[str, dict[str, Any]]] = {
     'inline': {'ENGINE': 'inline'},
@@ -26,6 +40,10 @@ ENGINES: Final[dict[str, dict[str, Any]]] = {
     'forkserver': {'START_METHOD': 'forkserver'},
     'fork': {'START_METHOD': 'fork'},
 }
+if ON_RAY:
+    for _name in [name for name in ENGINES if name != 'inline']:
+        del ENGINES[_name]
+    ENGINES['ray'] = {'ENGINE': 'ray'}
 
 # From 3.12 on Python warns about a fork beside threads, which is what START_METHOD='fork' asks for.
 FORKS: Final = pytest.mark.filterwarnings(

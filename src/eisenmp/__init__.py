@@ -20,7 +20,7 @@ A map of this folder, along the way of the data::
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
                   parcel.py  objects for many processes;  unnamed.py  files without a name
     surroundings.py what this machine has of all that, and which limit an error speaks of
-    engines/        what starts workers and carries bytes: local, inline
+    engines/        what starts workers and carries bytes: local, inline, ray
     worker/       5 inside a worker process: loop, loader, toolbox, queue proxies; the template that forks them
     results/      6 what became of every ticket;  jobfile/  the same in a file, for jobs that go on where they were
     export/         that file for other programs: JSON lines, CSV, Parquet, SQLite
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from eisenmp import spaces
     from eisenmp.aio import aimap, aimap_chunks
     from eisenmp.errors import (
+        ClusterError,
         CrashError,
         EisenmpError,
         JobFileBusy,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 __version__ = "2.0.0.dev0"
 
 __all__ = [
+    "ClusterError",
     "CrashError",
     "EisenmpError",
     "Exported",

@@ -28,6 +28,8 @@ def why_not(value: Any, *, engine: str) -> str:
         return ""
     if engine == "inline":
         return "CPU_AFFINITY does nothing with ENGINE='inline': workers are threads of this process"
+    if engine == "ray":
+        return "CPU_AFFINITY does nothing with ENGINE='ray': the cores are those of other machines"
     return "" if usable() else "CPU_AFFINITY does nothing: this system cannot nail a process to a core"
 
 

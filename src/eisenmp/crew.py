@@ -97,6 +97,18 @@ class Crew:
         for message in messages[1:]:
             self.engine.send(number, message)
 
+    def forgo_unplaced(self, *, stopping: bool) -> None:
+        """Workers that still wait for a place keep nobody waiting when the others have returned."""
+        slots = self.supervisor.slots
+        unplaced = [s for s in slots if s.phase == Phase.STARTING and self.handles[s.number].awaits]
+        if not unplaced:
+            return
+        ended = [s for s in slots if s.phase in (Phase.RETURNED, Phase.GONE)]
+        if len(unplaced) + len(ended) == len(slots) and (stopping or any(s.phase == Phase.RETURNED for s in ended)):
+            for slot in unplaced:
+                self.supervisor.returned(slot.number)
+                self.engine.kill(slot.worker)
+
     def gone(
         self, worker: Worker, text: str, now: float, *, needed: bool, blamed: bool
     ) -> Restart | EndJob | TakeBack | None:

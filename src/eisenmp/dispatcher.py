@@ -59,6 +59,7 @@ __all__ = ["Dispatcher"]
 _CRASH_PATIENCE: Final = 5.0  # seconds that processes get to be gone when the loop itself has failed
 _LONGEST: Final = 3600.0  # seconds of one wait; the system's own limit is some weeks
 _NEVER: Final = float("inf")
+_STILL_LOADS: Final = "it still loads its modules or calls one of them (all but the first must start threads)"
 _SLOW_START: Final = 10.0  # seconds after which a worker that is not up yet is named
 
 
@@ -261,7 +262,10 @@ class Dispatcher:
     def _finish_if_over(self) -> None:
         """The end, 3: every entry function has returned, so nothing more can come of this job."""
         job = self._job
-        if self._finishing or not job.crew.supervisor.over():
+        if self._finishing:
+            return
+        job.crew.forgo_unplaced(stopping=job.exchange.stopping)
+        if not job.crew.supervisor.over():
             return
         self._finishing = True
         self.restarts.abandon()
@@ -406,7 +410,6 @@ class Dispatcher:
     def _name_slow(self, number: int) -> None:
         worker = self._job.crew.workers.get(number)
         if worker is not None and self._job.crew.supervisor.slots[worker.slot].phase == Phase.STARTING:
-            self._job.news(
-                f"{worker.name} is not up after {_SLOW_START:g} s: it still loads its modules or calls one of them "
-                "(all but the first must start threads of their own)"
-            )
+            awaits = self._job.crew.handles[worker.slot].awaits
+            why = f"it waits for {awaits}" if awaits else _STILL_LOADS
+            self._job.news(f"{worker.name} is not up after {_SLOW_START:g} s: {why}")

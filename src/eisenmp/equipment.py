@@ -91,7 +91,7 @@ class Equipment:
             "manager": os.getpid(),
             "sys_path": list(sys.path),
             "argv": list(sys.argv),
-            "modules": [(_located(module.path), module.ref) for module in modules],
+            "modules": [(_located(m.path, elsewhere=settings.ENGINE == "ray"), m.ref) for m in modules],
             "call": settings.WORKER_CALL,
             "settings": _resolved(settings),
             "attributes": [(name, parcel.place) for name, parcel in attributes.items()],
@@ -171,12 +171,15 @@ def _resolved(settings: Settings) -> dict[str, Any]:
     return values
 
 
-def _located(path: str) -> str:
-    """The absolute path of a worker file, which must be there; a dotted module name as it is."""
+def _located(path: str, *, elsewhere: bool) -> str:
+    """The absolute path of a worker file, which must be there; a dotted module name as it is.
+
+    `elsewhere`: workers run on other machines, which may have it where this one does not.
+    """
     if not (path.endswith(_FILE_ENDINGS) or os.sep in path or "/" in path):
         return path
     whole = os.path.abspath(path)
-    if os.path.isfile(whole):
+    if os.path.isfile(whole) or (elsewhere and not os.path.exists(whole)):
         return whole
     folder, base = os.path.split(whole)
     if not os.path.isdir(folder):

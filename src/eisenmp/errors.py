@@ -5,6 +5,7 @@
     EisenmpError
     ├── SettingsError (ValueError)       a setting or a call that cannot work, found before any process starts
     ├── WorkerStartError                 a worker module that cannot be loaded, or workers that die while starting
+    ├── ClusterError                     no cluster to run workers on, or it has gone away
     ├── RemoteError                      an exception of a worker that could not travel itself: its type and text
     ├── WorkerCallError                  a worker function that raised while it held no ticket
     ├── CrashError                       a ticket set aside: its worker died each time it ran
@@ -29,6 +30,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "ClusterError",
     "CrashError",
     "EisenmpError",
     "JobFileBusy",
@@ -61,6 +63,10 @@ class SettingsError(EisenmpError, ValueError):
 
 class WorkerStartError(EisenmpError):
     """No worker can start: the module is not there, does not compile, lacks the function, or dies in start-up."""
+
+
+class ClusterError(EisenmpError):
+    """The cluster of ``ENGINE='ray'`` cannot be entered or started, does not fit, or has gone away in mid-job."""
 
 
 class RemoteError(EisenmpError):

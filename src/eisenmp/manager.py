@@ -13,7 +13,7 @@ from eisenmp.account import take_report
 from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import Display, print_results
-from eisenmp.engines import make_engine
+from eisenmp.engines import fitted, make_engine
 from eisenmp.engines.base import ProcessHandle
 from eisenmp.equipment import Equipment, share_message
 from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
@@ -191,6 +191,7 @@ class Mp:
             raise JobOver("this Mp has been started before; a new job needs a new eisenmp.Mp()")
         known, more = overridden(known, custom)
         custom = more if function is None else custom
+        known = fitted(known)
         self._equipment.prepare(known, modules, custom, self._exchange.table, function)
         archive = self._open_file(known, modules, custom, function)
         self._display = Display(known.INFO_ENABLE)
@@ -248,7 +249,7 @@ class Mp:
             results.keeper = archive
             results.keep(all_values=settings.wants_values and not results.filed, last=settings.window_chunks)
             job = Job(
-                engine=make_engine(settings.ENGINE, settings.START_METHOD),
+                engine=make_engine(settings),
                 settings=settings,
                 exchange=self._exchange,
                 results=results,

@@ -17,7 +17,8 @@ from eisenmp.wire import Buffer, Pieces
 
 __all__ = ["Parcel", "Place", "SharedFile", "open_place", "pack"]
 
-Place = list[bytes] | tuple[int, list[int]]  # the bytes themselves, or (descriptor, sizes of the pieces)
+# the bytes themselves (a view of what others look at as well stays read-only), or (descriptor, sizes of the pieces)
+Place = list[bytes] | list[memoryview] | tuple[int, list[int]]
 
 _LARGE: Final = 1 << 20  # bytes from which a file is worth it
 _ALIGNED: Final = 64  # pieces begin at multiples of it, as arrays like it
@@ -55,7 +56,7 @@ class Parcel:
         """What a process needs beside the message."""
         return () if self.file is None else (self.file,)
 
-    def pieces(self) -> list[bytes]:
+    def pieces(self) -> list[bytes] | list[memoryview]:
         """All of it, for a process that no descriptor can be handed to."""
         if isinstance(self.place, list):
             return self.place
@@ -86,7 +87,8 @@ def pack(obj: Any, *, in_file: bool = True) -> Parcel:
 def open_place(place: Place) -> Any:
     """Rebuild the object, in any process that has the descriptor."""
     if isinstance(place, list):
-        return loads([place[0], *map(bytearray, place[1:])])  # an array may be written to, as one in a file may
+        # an array may be written to, as one in a file may
+        return loads([place[0], *[piece if type(piece) is memoryview else bytearray(piece) for piece in place[1:]]])
     import mmap  # only where something large is shared
 
     fd, sizes = place

@@ -366,7 +366,7 @@ _shelves: dict[str, Shelf] = {}
 
 
 def shelf(use: str) -> Shelf:
-    """The one of this process for ``'payloads'``, which wait to be sent, or for ``'results'``, which have come."""
+    """The one of this process for ``'payloads'``, which wait; ``'results'`` and ``'received'`` have come."""
     if use not in _shelves:
         _shelves[use] = Shelf(2 * HALF)
     return _shelves[use]

@@ -66,7 +66,13 @@ class Settings:
     DASHBOARD_TOKEN: str | None = None  # a new one that nobody can guess
     OPENTELEMETRY: bool | None = None  # where the program has set a tracer provider
     ENGINE: str = "local"
-    ENGINE_ADDRESS: str | None = None
+    ENGINE_ADDRESS: str | None = None  # a private cluster of this machine
+    ENGINE_CPUS: float = 1  # of each worker; so are the next three
+    ENGINE_GPUS: float = 0
+    ENGINE_MEMORY: int | None = None  # bytes; not reserved
+    ENGINE_RESOURCES: Mapping[str, float] | None = None  # none of the cluster's own
+    ENGINE_PLACEMENT: str = "spread"
+    ENGINE_START_TIMEOUT: float = 60.0
 
     @property
     def procs(self) -> int:
@@ -154,6 +160,30 @@ _SOME_SECONDS: Final = (
 )
 
 
+def _is_amount(value: Any) -> bool:
+    """Of a resource; Ray gives out fractions of one only below 1."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 <= value < 1 or (1 <= value < 1e9 and value == int(value))
+
+
+def _is_address(value: Any) -> bool:
+    if not isinstance(value, str):
+        return value is None
+    host, _, port = value.rpartition(":")
+    return value == "auto" or (bool(host) and "/" not in host and port.isdecimal() and 0 < int(port) < 65536)
+
+
+def _are_resources(value: Any) -> bool:
+    if value is None:
+        return True
+    named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value)
+    return named and all(_is_amount(amount) for amount in value.values()) and not {"CPU", "GPU", "memory"} & set(value)
+
+
+_AMOUNT: Final = ("a whole number from 0 on, or a part of 1", _is_amount)
+
+
 def _is_health_check(value: Any) -> bool:
     if not isinstance(value, str):
         return value is None or callable(value)
@@ -197,8 +227,8 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
         lambda value: value is None or (isinstance(value, str | os.PathLike) and bool(os.fspath(value))),
     ),
     "JOB_STORE": (
-        "one of 'pickle', 'json', 'none', or None",
-        lambda value: value is None or value in ("pickle", "json", "none"),
+        "one of 'pickle', 'json', 'arrow', 'none', or None",
+        lambda value: value is None or value in ("pickle", "json", "arrow", "none"),
     ),
     "JOB_FORCE": _FLAG,
     "JOB_TRUST": _FLAG,
@@ -211,8 +241,18 @@ _ALLOWED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "DASHBOARD": (address.ALLOWED, address.fits),
     "DASHBOARD_TOKEN": (address.TOKEN_ALLOWED, address.is_token),
     "OPENTELEMETRY": ("True, False or None", lambda value: value is None or isinstance(value, bool)),
-    "ENGINE": _one_of("local", "inline"),
-    "ENGINE_ADDRESS": ("None with the engines 'local' and 'inline'", lambda value: value is None),
+    "ENGINE": _one_of("local", "inline", "ray"),
+    "ENGINE_ADDRESS": ("None, 'auto' or 'host:port'", _is_address),
+    "ENGINE_CPUS": _AMOUNT,
+    "ENGINE_GPUS": _AMOUNT,
+    "ENGINE_MEMORY": _whole(1, True),
+    "ENGINE_RESOURCES": (
+        "a dict from the name of one of the cluster's own resources to an amount, or None (CPU, GPU and memory have "
+        "settings: ENGINE_CPUS, ENGINE_GPUS, ENGINE_MEMORY)",
+        _are_resources,
+    ),
+    "ENGINE_PLACEMENT": _one_of("spread", "pack"),
+    "ENGINE_START_TIMEOUT": _SOME_SECONDS,
 }
 
 
@@ -223,6 +263,7 @@ def split(given: Mapping[str, Any]) -> tuple[Settings, list[ModuleSpec], dict[st
         SettingsError: a known setting with a bad value, a name in capitals that is nearly one, no worker module.
     """
     settings, custom = _part({key: value for key, value in given.items() if key != "worker_modules"})
+    check_address(settings.get("ENGINE", "local"), settings.get("ENGINE_ADDRESS"))
     return Settings(**settings), _modules(given.get("worker_modules")), custom
 
 
@@ -288,6 +329,12 @@ def check(name: str, value: Any, shown: str | None = None) -> None:
         good = False
     if not good:
         raise SettingsError(f"{shown or name}={value!r} does not fit; allowed: {allowed}")
+
+
+def check_address(engine: str, address: str | None) -> None:
+    """Raise SettingsError where an engine of this machine is given the address of a cluster."""
+    if address is not None and engine != "ray":
+        raise SettingsError(f"ENGINE_ADDRESS={address!r} goes with ENGINE='ray', not with ENGINE={engine!r}")
 
 
 def _refuse_near_miss(name: str, known: set[str]) -> None:

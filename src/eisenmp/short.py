@@ -358,7 +358,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
         total: how many items to expect, for the progress.
         dashboard: True, a port or ``'host:port'``: serve the live page; it prints where. It needs ``eisenmp[web]``.
         job: path of a job file: the same call again yields the results so far, and goes on where the last one was.
-        store: how the file keeps results: ``'pickle'``, ``'json'``, or ``'none'``: only what is done.
+        store: how the file keeps results: ``'pickle'``, ``'json'``, ``'arrow'``, or ``'none'``: only what is done.
         force: bear that the file was made with other items, or another function.
         trust: open the pickles of a file that somebody else has made.
 

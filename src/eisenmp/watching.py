@@ -44,6 +44,7 @@ class Watching:
         self._live: Live | None = None
         self._page: Page | None = None
         self._control: ControlServer | None = None
+        self._ended = False
 
     @property
     def url(self) -> str | None:
@@ -57,6 +58,8 @@ class Watching:
                 from eisenmp.live import Actions, live_view
 
                 self._live = live_view(job, self._info, Actions(self._emp, resizable=job.settings.ENGINE != "inline"))
+                if self._ended:
+                    self._live.end()
             return self._live
 
     def begin(self, job: Job) -> None:
@@ -73,8 +76,11 @@ class Watching:
 
     def end(self) -> None:
         """No process is left."""
-        if self._live is not None:
-            self._live.end()
+        with self._lock:
+            self._ended = True
+            live = self._live
+        if live is not None:
+            live.end()
         if self._control is not None:
             self._control.close()
         if self._page is not None:
@@ -118,8 +124,11 @@ class Watching:
         self._page = open_page(address, job.settings.DASHBOARD_TOKEN, live, durations)
         live.on_look.append(durations.add)
         live.begin()
-        if sys.stderr is not None:
-            print(f"eisenmp: the live page is at {self._page.url}", file=sys.stderr, flush=True)
+        try:
+            if sys.stderr is not None:
+                print(f"eisenmp: the live page is at {self._page.url}", file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            pass  # nobody reads it, or it was closed; `dashboard_url` tells as well
         if not address.is_local:
             job.news(
                 f"DASHBOARD={job.settings.DASHBOARD!r} is open to other machines, and nothing is encrypted: who "

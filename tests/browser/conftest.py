@@ -10,11 +10,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.conftest import children
 
-PATIENCE: Final = 15_000  # milliseconds; an alarm, not a measurement
+PATIENCE: Final = 20_000  # milliseconds; an alarm, not a measurement
+expect.set_options(timeout=PATIENCE)
 _NAMES: Final = ('chromium', 'chromium-browser', 'google-chrome')
 
 
@@ -23,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == 'browser':
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(60, method='signal'))  # a busy machine, and two of these at a time
 
 
 @dataclass

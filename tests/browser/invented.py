@@ -110,6 +110,7 @@ class Invented:
             'seconds': self.seconds,
             'over': False,
             'stopping': self.stopping,
+            'wanted': len(self.workers),
             'slots': len(self.workers),
             'up': sum(worker.kind == 'work' for worker in self.workers),
             'restarts': sum(worker.restarts for worker in self.workers),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 import re
 import signal
 from collections.abc import Iterator
@@ -105,13 +106,15 @@ def test_killed_worker_is_seen_to_be_replaced(lab: Lab, visit: Visit) -> None:
     page.focus('#lanes')
     page.keyboard.press('ArrowUp')
     page.keyboard.press('ArrowDown')
+    page.keyboard.press('Home')
     spoken = page.locator('#lanes-spoken')
-    expect(spoken).to_contain_text('Worker 1')
-    for _ in range(200):
-        page.keyboard.press('ArrowLeft')
-        if 'down' in spoken.inner_text():
-            break
-    expect(spoken).to_contain_text('Worker 1, down')
+    expect(spoken).to_contain_text('Worker 1, ')
+
+    def further() -> bool:
+        page.keyboard.press('ArrowRight')
+        return spoken.inner_text().startswith('Worker 1, down')
+
+    wait_until(further, 'the gap in the lane')
 
 
 def test_restart_of_a_slot(lab: Lab, visit: Visit) -> None:
@@ -153,3 +156,51 @@ def test_wrong_token_sees_nothing(lab: Lab, visit: Visit) -> None:
     expect(visit.page.locator('#token-why')).to_contain_text('refused')
     expect(visit.page.locator('#job')).to_be_hidden()
     expect(visit.page.locator('body')).not_to_contain_text('Process-1')
+
+
+def test_more_workers_and_fewer(lab: Lab, visit: Visit) -> None:
+    emp, page = started(lab, visit)
+    more = page.get_by_role('button', name='One worker more')
+    more.click()
+    more.click()  # both presses are one request
+    expect(page.locator('#tile-up')).to_have_text('4 of 4')
+    expect(page.locator('#worker-rows tr')).to_have_count(4)
+    expect(page.locator('#workers-wanted')).to_have_text('4')
+    assert len(emp.proc_list) == 4
+    for _ in range(3):
+        page.get_by_role('button', name='One worker fewer').click()
+    expect(page.locator('#worker-rows tr')).to_have_count(1)
+    expect(page.locator('#fewer')).to_be_disabled()
+    expect(page.locator('#workers-wanted')).to_have_text('1')
+
+
+MENDED = """
+    import os
+
+    def entry(item):
+        if item == 7 and not os.path.exists({path!r}):
+            raise OSError('no disk')
+        return item
+"""
+
+
+def test_failed_chunk_is_tried_again(lab: Lab, visit: Visit) -> None:
+    mended = lab.folder / 'mended'
+    emp = lab.mp()
+    settings = {'WORKER_CALL': 'item', 'ON_ERROR': 'skip', 'NUM_ROWS': 1, 'RESULTS_STORE': True, 'DASHBOARD': True}
+    lab.start(emp, MENDED.format(path=str(mended)), **settings)
+    more: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    more.put(7)
+    emp.run_q_feeder(generator=iter(more.get, None))
+    assert emp.dashboard_url is not None
+    page = visit.page
+    page.goto(emp.dashboard_url)
+    expect(page.locator('#failure-rows .what')).to_have_text(re.compile('OSError: no disk'))
+    expect(page.locator('#tile-failed')).to_have_text('1')
+    mended.touch()
+    page.get_by_role('button', name='Try failed chunks again').click()
+    expect(page.locator('#news')).to_contain_text('1 chunk is tried again')
+    expect(page.locator('#tile-failed')).to_have_text('0')
+    expect(page.locator('#alarm')).to_be_hidden()
+    more.put(None)
+    assert emp.wait(ALARM)['mp_input_q'].values() == [[7]]

@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ENGINES, FORKS, Lab
+from tests.support import ENGINES, FORKS, ON_RAY, Lab
 
 _PARAMS = [pytest.param(name, marks=FORKS if name == 'fork' else ()) for name in ENGINES]
+
+
+@pytest.fixture(scope='session', autouse=ON_RAY)
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray cluster for all tests, with room for more workers than this machine has cores."""
+    from tests.ray.clusters import private_cluster
+
+    with private_cluster(tmp_path_factory.mktemp('home')):
+        yield
 
 
 @pytest.fixture(params=_PARAMS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import importlib.util
+import io
 import json
 import logging
 import os
@@ -187,21 +188,21 @@ def test_every_answer_tells_browsers_what_to_hold_to(served: Served, path: str) 
 GUARDED = ['/events', '/metrics', '/actions/stop', '/nothing', '//', '/Static/style.css', '/staticx']
 
 
+WRONG = [
+    *(None, '', TOKEN, 'Bearer', 'Bearer ', 'Bearer ä', f'Bearer {TOKEN}x', f'Bearer {TOKEN[:-1]}'),
+    *(f'Bearer {TOKEN.upper()}', f'Basic {TOKEN}'),
+]
+
+
 @pytest.mark.parametrize('path', GUARDED)
-@pytest.mark.parametrize(
-    'shown',
-    [
-        *(None, '', TOKEN, 'Bearer', 'Bearer ', 'Bearer ä', f'Bearer {TOKEN}x', f'Bearer {TOKEN[:-1]}'),
-        *(f'Bearer {TOKEN.upper()}', f'Basic {TOKEN}'),
-    ],
-)
-def test_nothing_but_the_page_is_told_without_the_token(served: Served, path: str, shown: str | None) -> None:
-    shown = shown and shown.encode().decode('latin-1')
-    for method in ('GET', 'POST'):
-        status, headers, text = served.ask(method, path, Authorization=shown)
-        assert status == 401
-        assert headers['WWW-Authenticate'] == 'Bearer'
-        assert json.loads(text)['error'].startswith('the token is missing or wrong')
+def test_nothing_but_the_page_is_told_without_the_token(served: Served, path: str) -> None:
+    for shown in WRONG:
+        told = shown and shown.encode().decode('latin-1')
+        for method in ('GET', 'POST'):
+            status, headers, text = served.ask(method, path, Authorization=told)
+            assert status == 401, shown
+            assert headers['WWW-Authenticate'] == 'Bearer'
+            assert json.loads(text)['error'].startswith('the token is missing or wrong')
     assert not served.emp._started().exchange.stopping
 
 
@@ -211,11 +212,11 @@ def test_the_token_is_no_part_of_an_address(served: Served) -> None:
 
 
 @pytest.mark.parametrize('host', ['evil.example', 'evil.example:8080', 'localhost.evil.example', '10.1.2.3', ''])
-@pytest.mark.parametrize('path', ['/', '/static/style.css', '/events', '/metrics'])
-def test_by_the_name_of_another_nothing_is_told(served: Served, host: str, path: str) -> None:
-    status, _, text = served.get(path, Host=host)
-    assert status == 403
-    assert 'Host' in json.loads(text)['error']
+def test_by_the_name_of_another_nothing_is_told(served: Served, host: str) -> None:
+    for path in ('/', '/static/style.css', '/events', '/metrics'):
+        status, _, text = served.get(path, Host=host)
+        assert status == 403
+        assert 'Host' in json.loads(text)['error']
 
 
 @pytest.mark.parametrize('host', ['localhost', 'localhost:8642', '127.0.0.1', '[::1]:1'])
@@ -482,6 +483,31 @@ def test_the_address_is_said_once_with_a_token_that_is_new_each_time(
     assert all(len(token) >= 32 for token in tokens)
 
 
+def test_a_standard_error_that_nobody_reads_is_no_reason_not_to_start(
+    inline: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for broken in (None, closed):
+        with monkeypatch.context() as patched:
+            patched.setattr('sys.stderr', broken)
+            served = Served(inline)
+        assert served.get('/metrics')[0] == 200
+        served.finish(0)
+
+
+def test_of_a_job_that_is_over_there_is_a_view_that_says_so(inline: Lab) -> None:
+    emp = inline.mp()
+    inline.start(emp, GATED, WORKER_CALL='item', CONTROL_SOCKET=False)
+    emp.stop()
+    emp.wait(ALARM)
+    assert emp.join(ALARM)
+    told: list[bytes] = []
+    emp.live_view().subscribe(told.append)
+    assert told[-1] == b''
+    assert emp.live_view().over
+
+
 def test_without_the_extra_it_is_said_how_to_get_it(inline: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     there = importlib.util.find_spec
 
@@ -555,22 +581,33 @@ def test_forked_workers_inherit_no_connection_of_a_browser(forking: Lab) -> None
     emp = forking.mp()
     say = emp.add_queue('say')
     forking.start(emp, worker, WORKER_CALL='item', NUM_ROWS=1, DASHBOARD=True, MAX_CHUNKS_PER_WORKER=1)
-    assert emp.dashboard_url is not None
-    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
-    connection = http.client.HTTPConnection(address, timeout=ALARM)
-    connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
-    with connection.getresponse() as response:
-        assert next(messages(response))[0] == 'history'
+    with events_of(emp) as told:
+        assert next(told)[0] == 'history'
+        assert emp.dashboard_url is not None
+        port = int(emp.dashboard_url.rpartition(':')[2].partition('/')[0])
+        ours = {os.readlink(f'/proc/self/fd/{sock.fileno()}') for sock in served_sockets(port)}
+        assert len(ours) == 2  # it listens, and has one connection
         emp.feed(range(3))
         theirs = [say.get(timeout=ALARM) for _ in range(3)]
-        ours = {os.readlink(f'/proc/self/fd/{sock.fileno()}') for sock in served_sockets(int(address.split(':')[1]))}
-        assert len(ours) == 2  # it listens, and has one connection
         for links in theirs[1:]:  # the first one may have been forked before
             assert not ours & links
         emp.wait(ALARM)
-        assert [event for event, _ in messages(response)][-1] == 'state'
-    connection.close()
+        assert [event for event, _ in told][-1] == 'state'
     assert emp.join(ALARM)
+
+
+@contextmanager
+def events_of(emp: eisenmp.Mp) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+    """What a browser is told of a job."""
+    assert emp.dashboard_url is not None
+    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
+    connection = http.client.HTTPConnection(address, timeout=ALARM)
+    try:
+        connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
+        with connection.getresponse() as response:
+            yield messages(response)
+    finally:
+        connection.close()
 
 
 def served_sockets(port: int) -> list[socket.socket]:
@@ -610,15 +647,10 @@ def test_it_is_there_while_servers_of_the_workers_still_run(forking: Lab) -> Non
     gate = emp.add_queue('gate')
     forking.start(emp, worker, DASHBOARD=True)
     emp.wait(ALARM)
-    assert emp.dashboard_url is not None
-    address, _, token = emp.dashboard_url.removeprefix('http://').partition('/#token=')
-    connection = http.client.HTTPConnection(address, timeout=ALARM)
-    connection.request('GET', '/events', headers={'Authorization': f'Bearer {token}'})
-    with connection.getresponse() as response:
-        told = (state for event, state in messages(response) if event == 'state')
-        state = next(told)
+    with events_of(emp) as told:
+        states = (state for event, state in told if event == 'state')
+        state = next(states)
         assert (state['over'], state['workers'][0]['state']) == (False, 'returned')
         gate.put(None)
-        assert [state['over'] for state in told][-1]
-    connection.close()
+        assert [state['over'] for state in states][-1]
     assert emp.join(ALARM)

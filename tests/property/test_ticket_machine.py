@@ -55,6 +55,7 @@ class FakeHandle:
     """Stands in for a process."""
 
     name = "fake"
+    awaits = ""
     pid = 1
     known_pid = 1
     exitcode = None

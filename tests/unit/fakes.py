@@ -48,6 +48,8 @@ class Clock:
 class FakeHandle:
     """A process that is not there."""
 
+    awaits = ''
+
     def __init__(self, name: str, worker: int) -> None:
         self.name = name
         self.worker = worker

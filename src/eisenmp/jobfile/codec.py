@@ -1,7 +1,7 @@
 """Outcomes to rows of a job file and back. Pure.
 
-Values stay as closed as they came: the pickles that a worker sent are written as they are. Only ``store='json'`` opens
-them, to write them as text.
+Values stay as closed as they came: the pickles that a worker sent are written as they are. Only the stores for other
+tools (forms.py) open them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from eisenmp.errors import CrashError, JobFileError
+from eisenmp.errors import CrashError, JobFileError, JobFileUntrusted
+from eisenmp.jobfile.forms import KINDS, LISTS, packed, unpacked, why_not
 from eisenmp.ledger import State
 from eisenmp.payload import Payload, dumps, dumps_error, opened, read_error
 from eisenmp.results.outcome import Form, Record
@@ -22,6 +23,7 @@ __all__ = [
     "STORES",
     "Entry",
     "Stored",
+    "disarmed",
     "emptied",
     "failure_row",
     "is_empty",
@@ -34,7 +36,7 @@ __all__ = [
     "without",
 ]
 
-STORES: Final = ("pickle", "json", "none")
+STORES: Final = ("pickle", *KINDS, "none")
 _FORMS: Final = {Form.ONE: "pickle", Form.LIST: "list", Form.PICKLES: "pickles"}
 _NONE: Final = tuple(pickle.dumps(None, protocol) for protocol in (4, 5))
 _SHORT: Final = 32  # bytes, beside the elements of a list
@@ -114,7 +116,7 @@ def value_row(entry: Entry, store: str) -> tuple[str, Any, str | None]:
     """(form, value, cuts) of an entry that has a value.
 
     Raises:
-        JobFileError: with ``store='json'``, it cannot be written as JSON.
+        JobFileError: with a store for other tools, it cannot be written that way.
     """
     assert entry.value is not None
     if store == "pickle":
@@ -122,15 +124,9 @@ def value_row(entry: Entry, store: str) -> tuple[str, Any, str | None]:
     record = entry.record
     closed = Record(record.queue, record.serial, entry.value, None, record.tickets, entry.form, record.rows)
     try:
-        values = closed.values()
-        if record.tickets == 1:
-            return "json", json.dumps(values[0], ensure_ascii=False, allow_nan=False), None
-        return "json list", json.dumps(values, ensure_ascii=False, allow_nan=False), None
+        return (*packed(store, closed.values()), None)
     except Exception as error:
-        raise JobFileError(
-            f"the result of {_tickets(record)} cannot be written as JSON: {type(error).__name__}: {error}; "
-            "JOB_STORE='json' takes numbers, texts, lists, dicts and None; 'pickle' takes anything"
-        ) from error
+        raise JobFileError(f"the result of {_tickets(record)} cannot be written as {why_not(store, error)}") from error
 
 
 def _tickets(record: Record) -> str:
@@ -284,6 +280,37 @@ def restored(queue: int, row: Sequence[Any] | None, detail: bytes | None, at: in
     return record
 
 
+def disarmed(record: Record, form: str | None) -> Record:
+    """The same record where opening it runs nobody's code: exceptions are told by name and message.
+
+    Args:
+        record: as it was restored.
+        form: of its value; None: it has none.
+
+    Raises:
+        JobFileUntrusted: its value is a pickle.
+    """
+    if form not in (None, *KINDS, *LISTS) or any(suspect.value is not None for suspect, _ in record.parts):
+        raise JobFileUntrusted(f"the result of {_tickets(record)} is a pickle, in a file whose others are not")
+    if isinstance(record.error, tuple):
+        record.error = _told(record.error)
+    record.item_errors = _all_told(record.item_errors)
+    for suspect, _ in record.parts:
+        suspect.item_errors = _all_told(suspect.item_errors)
+        suspect.error = None if suspect.error is None else _told(suspect.error)
+    return record
+
+
+def _told(error: Payload) -> Payload:
+    return dumps((*read_error(error)[:3], None))
+
+
+def _all_told(item_errors: Payload) -> Payload:
+    if not item_errors:
+        return ()
+    return dumps([(at, [bytes(piece) for piece in _told(tuple(why))]) for at, why in opened(item_errors[0])])
+
+
 def without(row: Sequence[Any], ticket: int) -> list[tuple[Any, ...]]:
     """A row of ``outcome`` (from `first` on) as rows of the tickets before and behind one of them.
 
@@ -296,13 +323,13 @@ def without(row: Sequence[Any], ticket: int) -> list[tuple[Any, ...]]:
     for begin, count in parts:
         if not count:
             continue
-        if form not in ("list", "pickles", "json list"):
+        if form not in ("list", "pickles", *LISTS):
             raise JobFileError(f"the values of {tickets} tickets from _TID_{first} on in the form {form!r}: damaged")
-        whole = json.loads(value) if form == "json list" else opened(split(value, cuts)[0])
+        whole = unpacked(form, value) if form in LISTS else opened(split(value, cuts)[0])
         each = rows or 1
         some = whole[(begin - first) * each : (begin - first + count) * each]
-        packed: Any = json.dumps(some, ensure_ascii=False) if form == "json list" else pickle.dumps(some, 5)
-        made.append((begin, count, form, rows, packed, None, seconds * count / tickets, slot, attempts))
+        kept, part = packed(form.split()[0], some) if form in LISTS else (form, pickle.dumps(some, 5))
+        made.append((begin, count, kept, rows, part, None, seconds * count / tickets, slot, attempts))
     return made
 
 
@@ -326,10 +353,11 @@ def _part(  # noqa: PLR0913  # as they lie in the file
 
 def _valued(queue: int, row: Sequence[Any]) -> Record:
     first, tickets, form, rows, value, cuts = row
-    if form == "json":
-        return Record(queue, first, dumps(json.loads(value)))
-    if form == "json list":
-        return Record(queue, first, dumps(json.loads(value)), None, tickets, Form.LIST)
+    if form in KINDS:
+        return Record(queue, first, dumps(unpacked(form, value)[0]))
+    if form in LISTS:
+        pieces = [pickle.dumps(each, 5) for each in unpacked(form, value)]
+        return Record(queue, first, dumps(pieces), None, tickets, Form.PICKLES)
     if form not in _BACK:
         raise JobFileError(f"the value of _TID_{first} is in a form {form!r} that this eisenmp does not know")
     return Record(queue, first, split(value, cuts), None, tickets, _BACK[form], rows)

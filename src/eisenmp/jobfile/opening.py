@@ -14,6 +14,7 @@ from eisenmp.exchange import Exchange
 from eisenmp.functions import Function
 from eisenmp.jobfile.archive import Archive
 from eisenmp.jobfile.fingerprint import Prints, fingerprint
+from eisenmp.jobfile.forms import check_form
 from eisenmp.jobfile.journal import Journal
 from eisenmp.results import Results
 from eisenmp.settings import ModuleSpec, Settings
@@ -41,8 +42,10 @@ def open_archive(  # all that a job is made of
     assert settings.JOB is not None
     path = os.fspath(settings.JOB)
     settings = _with_words(settings, path)
+    check_form(settings.JOB_STORE or "")
     journal = Journal.opened(path, settings.JOB_STORE or "pickle", force=settings.JOB_FORCE)
     try:
+        check_form(journal.store)
         _warn_of_networks(journal.path)
         _compare(journal, settings, fingerprint(settings, modules, custom, function))
     except BaseException:

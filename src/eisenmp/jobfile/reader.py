@@ -15,6 +15,7 @@ from typing import Any
 from eisenmp.errors import JobFileError, JobFileUntrusted, nearest
 from eisenmp.jobfile.borders import Run
 from eisenmp.jobfile.codec import Stored, split
+from eisenmp.jobfile.forms import KINDS
 from eisenmp.jobfile.lock import is_alive, myself, read_owner
 from eisenmp.jobfile.schema import check_path, check_tables, connect, has_log, said
 from eisenmp.jobfile.summary import FailureRow, JobSummary, QueueSummary, RunSummary
@@ -92,7 +93,7 @@ class JobReader:
 
     @property
     def store(self) -> str:
-        """How values are kept: ``'pickle'``, ``'json'``, ``'none'``."""
+        """How values are kept: ``'pickle'``, ``'json'``, ``'arrow'``, ``'none'``."""
         return str(self._meta.get("store") or "pickle")
 
     def _queues(self, db: sqlite3.Connection) -> Iterator[QueueSummary]:
@@ -187,11 +188,11 @@ class JobReader:
         """
         self.check_trust()
         with said(self.path, "read"), _Snapshot(self._db) as db:
-            return list(Window(db, number, number if queue is None else queue, first, stop))
+            return list(Window(db, number, number if queue is None else queue, first, stop, trusted=self.trusted))
 
     def check_trust(self) -> None:
         """Raise JobFileUntrusted where values may not be opened."""
-        if not self.trusted and self.store not in ("json", "none"):
+        if not self.trusted and self.store not in (*KINDS, "none"):
             raise JobFileUntrusted(
                 f"the job file {self.path} was made by another user or on another machine. Its results are pickles: "
                 "opening them runs code. Say trust (--trust, JOB_TRUST) if you know where it comes from"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from eisenmp.jobfile.borders import Run
-from eisenmp.jobfile.codec import Stored, emptied, restored
+from eisenmp.jobfile.codec import Stored, disarmed, emptied, restored
 from eisenmp.jobfile.ranges import Ranges
 from eisenmp.ledger import State
 from eisenmp.results.outcome import Record
@@ -21,13 +21,16 @@ _STATES: Final = {name: state for state, name in enumerate(State.NAMES)}
 
 
 class Window:
-    """Rows of one queue's tickets, put together in ticket order."""
+    """Rows of one queue's tickets, put together in ticket order. `trusted`: pickles of users' objects may be opened."""
 
-    def __init__(self, db: sqlite3.Connection, number: int, queue: int, first: int, stop: int) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, number: int, queue: int, first: int, stop: int, *, trusted: bool
+    ) -> None:
         self._db = db
         self._number = number
         self._queue = queue
         self._first = first
+        self._trusted = trusted
         self._stop = stop = min(stop, first + _WINDOW_TICKETS)
         self._finished, self._empty = (
             Ranges(
@@ -77,10 +80,10 @@ class Window:
         if row[1] > 1:  # of a failed one among them, the value tells
             failed = self._failed[bisect_left(self._failed, row[0]) : bisect_left(self._failed, row[0] + row[1])]
             others = {ticket: _STATES[self._failures[ticket][0]] for ticket in failed}
-            record = restored(self._queue, row[:6], None, row[0])
+            record = self._restored(row[:6], None, row[0])
             return Stored(record, State.DONE, row[6] / row[1], row[7], row[8], others)
         failure = self._failures.get(row[0])
-        record = restored(self._queue, row[:6], failure[1] if failure else None, row[0])
+        record = self._restored(row[:6], failure[1] if failure else None, row[0])
         state = _STATES[failure[0]] if failure else State.DONE
         return Stored(record, state, row[6] / row[1], row[7], row[8])
 
@@ -93,9 +96,13 @@ class Window:
             for ticket in self._failed[bisect_left(self._failed, begin) : bisect_left(self._failed, end)]:
                 yield from self._nothing(at, ticket)
                 state, detail, seconds, slot, attempts = self._failures[ticket]
-                yield Stored(restored(self._queue, None, detail, ticket), _STATES[state], seconds, slot, attempts)
+                yield Stored(self._restored(None, detail, ticket), _STATES[state], seconds, slot, attempts)
                 at = ticket + 1
             yield from self._nothing(at, end)
+
+    def _restored(self, row: tuple[Any, ...] | None, detail: bytes | None, at: int) -> Record:
+        record = restored(self._queue, row, detail, at)
+        return record if self._trusted else disarmed(record, None if row is None else row[2])
 
     def _nothing(self, first: int, stop: int) -> Iterator[Stored]:
         """Tickets that are done, and whose value is None or was not kept."""

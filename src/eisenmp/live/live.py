@@ -94,9 +94,10 @@ class Live:
 
     def end(self) -> None:
         """The job is over: tell the last state and no more."""
-        self._stop.set()
         with self._lock:
+            self._stop.set()
             thread = self._thread
+            self.over = self.over or thread is None
         if thread is not None and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 

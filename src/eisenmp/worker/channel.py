@@ -16,14 +16,14 @@ import threading
 from array import array
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from eisenmp.wire import ALONE, LARGE, Buffer, Decoder, Frame, Kind, encode, place
 
 if TYPE_CHECKING:
     from eisenmp.ring import Lender, Writer
 
-__all__ = ["Disconnected", "WorkerChannel"]
+__all__ = ["Channel", "Disconnected", "WorkerChannel"]
 
 _IOV: Final = 64
 _DESCRIPTORS: Final = 64  # bytes that hold what comes beside a message; there is one at most
@@ -31,6 +31,28 @@ _DESCRIPTORS: Final = 64  # bytes that hold what comes beside a message; there i
 
 class Disconnected(BaseException):
     """The manager is gone. No ``except Exception`` of a user's function may swallow it."""
+
+
+class Channel(Protocol):
+    """What a worker needs of its way to the manager, whatever carries the bytes.
+
+    ``cond`` guards what messages change; ``noted`` gives the messages that wait to go with the next one, ahead of it.
+    """
+
+    cond: threading.Condition
+    noted: Callable[[], list[list[Buffer]]]
+
+    def send(self, *messages: list[Buffer]) -> None:
+        """Send messages in one go, in order."""
+        ...
+
+    def wait_for(self, ready: Callable[[], bool]) -> None:
+        """Wait, while messages come in, until ``ready()``. It is called under `cond`."""
+        ...
+
+    def watch_manager(self) -> None:
+        """See to it that this process ends when the manager goes away."""
+        ...
 
 
 class WorkerChannel:

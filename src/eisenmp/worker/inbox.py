@@ -17,7 +17,7 @@ from eisenmp.parcel import open_place
 from eisenmp.payload import Payload, dumps, loads
 from eisenmp.wire import ALONE, ANY_QUEUE, AT_RETURN, FOREVER, PICKLED, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import answer_message
-from eisenmp.worker.channel import WorkerChannel
+from eisenmp.worker.channel import Channel
 from eisenmp.worker.stock import Stock
 
 __all__ = ["Inbox", "Lease", "put_message"]
@@ -106,7 +106,7 @@ class Inbox:
         self.plain = plain
         self.answers = Answers()
         self.stock = Stock(plain=plain, noted=self.answers.first)
-        self.channel: WorkerChannel  # see connect
+        self.channel: Channel  # see connect
         self.tools: deque[Frame] = deque()
         self.tools_seen = 0
         self.leaving = threading.Event()  # this process is about to be asked to end
@@ -119,7 +119,7 @@ class Inbox:
         self._leases: dict[int, dict[int, Lease]] = {}  # thread -> queue -> lease
         self._results = threading.Lock()  # between a result that is put and the answer that ends its lease
 
-    def connect(self, channel: WorkerChannel) -> None:
+    def connect(self, channel: Channel) -> None:
         """Use this channel: each needs the other."""
         self.channel = self.stock.channel = channel
         channel.noted = self.answers.messages

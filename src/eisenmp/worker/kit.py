@@ -17,6 +17,8 @@ from eisenmp.wire import Buffer
 
 __all__ = ["Kit", "StartError"]
 
+Files = list[int] | list[list[memoryview]] | None  # what comes beside a message: descriptors, or the pieces themselves
+
 
 class StartError(Exception):
     """The worker cannot begin. ``args``: (what is wrong and where, traceback text)."""
@@ -40,15 +42,15 @@ class Kit:
         """Whether a worker's own part has come as well."""
         return "slot" in self.setup
 
-    def add_setup(self, body: Buffer, files: list[int] | None = None) -> None:
-        """One part of the setup. `files`: descriptors that came along, where they are not inherited."""
+    def add_setup(self, body: Buffer, files: Files = None) -> None:
+        """One part of the setup. `files`: what came along instead of descriptors that are inherited."""
         part = pickle.loads(body)
         for name, place in part.pop("attributes", ()):
             what = "the function" if name == FUNCTION else f"the toolbox attribute {name!r}"
             self._places[name] = (what, _here(place, files))
         self.setup.update(part)
 
-    def add_share(self, body: Buffer, files: list[int] | None = None) -> None:
+    def add_share(self, body: Buffer, files: Files = None) -> None:
         """A shared object; the newest of one name counts. `files`: see above."""
         name, place = pickle.loads(body)
         self._forget(name)
@@ -79,8 +81,9 @@ class Kit:
             os.close(place[0])
 
 
-def _here(place: Place, files: list[int] | None) -> Place:
-    """The place, with the next of `files` as its descriptor."""
+def _here(place: Place, files: Files) -> Place:
+    """The place, with the next of `files` as its descriptor, or as what it is in all."""
     if isinstance(place, tuple) and files is not None:
-        return files.pop(0), place[1]
+        file = files.pop(0)
+        return file if isinstance(file, list) else (file, place[1])
     return place

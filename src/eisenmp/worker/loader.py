@@ -73,7 +73,7 @@ def _load_file(path: str) -> types.ModuleType:
     name = f"{package}.{stem}"
     if name in sys.modules:
         return sys.modules[name]
-    if not os.path.exists(path):
+    if not (os.path.exists(path) or _is_shipped(path)):
         raise FileNotFoundError(f"no worker module {path}")
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -81,7 +81,8 @@ def _load_file(path: str) -> types.ModuleType:
         holder = types.ModuleType(package)
         holder.__path__ = [folder]
         sys.modules[package] = holder
-    spec = importlib.util.spec_from_file_location(name, path, loader=_loader(name, path))
+    loader = _loader(name, path)
+    spec = importlib.util.spec_from_file_location(name, getattr(loader, "path", path), loader=loader)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python module; known endings: {', '.join(_SUFFIXES)}")
     module = importlib.util.module_from_spec(spec)
@@ -94,7 +95,19 @@ def _load_file(path: str) -> types.ModuleType:
     return module
 
 
+def _is_shipped(path: str) -> bool:
+    """Whether it has come from the manager's machine (shipped.py, which most workers never load)."""
+    shipped = sys.modules.get("eisenmp.worker.shipped")
+    return shipped is not None and shipped.is_shipped(path)
+
+
 def _loader(name: str, path: str) -> Any:
+    if _is_shipped(path):
+        from eisenmp.worker import shipped
+
+        if path.endswith(tuple(importlib.machinery.SOURCE_SUFFIXES)):
+            return shipped.loader_of(name, path)
+        path = shipped.file_of(path)
     if path.endswith((".so", ".pyd")):
         return importlib.machinery.ExtensionFileLoader(name, path)
     if path.endswith(tuple(importlib.machinery.BYTECODE_SUFFIXES)):

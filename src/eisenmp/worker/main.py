@@ -33,9 +33,9 @@ from typing import Any
 from eisenmp.errors import ProtocolError
 from eisenmp.functions import Function, begin
 from eisenmp.traces import remote_text
-from eisenmp.wire import HEAD_BYTES, Kind, encode, read_head
+from eisenmp.wire import HEAD_BYTES, Frame, Kind, encode, read_head
 from eisenmp.worker import ports
-from eisenmp.worker.channel import Disconnected, WorkerChannel
+from eisenmp.worker.channel import Channel, Disconnected, WorkerChannel
 from eisenmp.worker.inbox import Inbox
 from eisenmp.worker.kit import Kit, StartError
 from eisenmp.worker.loader import load
@@ -43,7 +43,19 @@ from eisenmp.worker.loop import bind, call_until_done, run_plain
 from eisenmp.worker.streams import Outlets
 from eisenmp.worker.toolbox import Toolbox
 
-__all__ = ["die_with", "from_command_line", "quiet_signals", "run", "run_fork", "run_forked", "run_in_thread"]
+__all__ = [
+    "Connect",
+    "die_with",
+    "from_command_line",
+    "quiet_signals",
+    "run",
+    "run_beside",
+    "run_fork",
+    "run_forked",
+    "run_in_thread",
+]
+
+Connect = Callable[[Callable[[Frame], None]], Channel]  # gets what is called for each message that comes
 
 
 def from_command_line() -> None:
@@ -78,7 +90,7 @@ def run_fork(sock: socket.socket, kit: Kit, outlets: Outlets) -> int:
 
     def work() -> None:
         _read_setup(sock, kit)
-        _work(sock, kit, outlets=outlets)
+        _work(_by_socket(sock), kit, outlets=outlets)
 
     return _exit_code(work)
 
@@ -114,7 +126,22 @@ def run(sock: socket.socket, *, own_files: bool = True) -> None:
     quiet_signals()
     die_with(kit.setup["manager"])
     sys.argv[:] = kit.setup["argv"]
-    _work(sock, kit)
+    _work(_by_socket(sock), kit)
+
+
+def run_beside(kit: Kit, connect: Connect) -> int:
+    """A worker on a thread of a process that is its own, and whose main thread is not (engine ``ray``): its exit code.
+
+    The process may be on another machine: of the manager's search path, what is there too goes ahead of its own.
+    """
+
+    def work() -> None:
+        found = [folder for folder in kit.setup["sys_path"] if folder not in sys.path and os.path.isdir(folder)]
+        sys.path[:0] = found
+        sys.argv[:] = kit.setup["argv"]
+        _work(connect, kit)
+
+    return _exit_code(work)
 
 
 def run_in_thread(sock: socket.socket) -> None:
@@ -122,12 +149,16 @@ def run_in_thread(sock: socket.socket) -> None:
     kit = Kit(own_files=False)
     try:
         _read_setup(sock, kit)
-        _work(sock, kit, shared_process=True)
+        _work(_by_socket(sock, shared_process=True), kit, shared_process=True)
     except Disconnected:
         pass
 
 
-def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shared_process: bool = False) -> None:
+def _by_socket(sock: socket.socket, *, shared_process: bool = False) -> Connect:
+    return lambda on_frame: WorkerChannel(sock, on_frame, shared_process=shared_process)
+
+
+def _work(connect: Connect, kit: Kit, *, outlets: Outlets | None = None, shared_process: bool = False) -> None:
     began = time.perf_counter()
     setup = kit.setup
     if setup.get("cores") and not shared_process:
@@ -136,7 +167,7 @@ def _work(sock: socket.socket, kit: Kit, *, outlets: Outlets | None = None, shar
     plain = setup["call"] != "toolbox"
     inbox = Inbox(toolbox, plain=plain)
     inbox.on_queue = toolbox.add_queue
-    channel = WorkerChannel(sock, inbox.on_frame, shared_process=shared_process)
+    channel = connect(inbox.on_frame)
     inbox.connect(channel)
     ports.enter(inbox, shared_process=shared_process)
     if not shared_process:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from eisenmp.wire import ANY_QUEUE, Buffer, Frame, Kind, encode
 from eisenmp.worker.batch import Batch
-from eisenmp.worker.channel import Disconnected, WorkerChannel
+from eisenmp.worker.channel import Channel, Disconnected
 
 __all__ = ["Stock"]
 
@@ -33,7 +33,7 @@ class Stock:
 
     def __init__(self, *, plain: bool, noted: Callable[[], object]) -> None:
         self._noted = noted  # what waits to go with the next message: the first of it
-        self.channel: WorkerChannel  # set right after it is made: each needs the other
+        self.channel: Channel  # set right after it is made: each needs the other
         self.at_work: Hurried | None = None
         self._plain = plain
         self._ahead: dict[int, deque[Frame]] = {}

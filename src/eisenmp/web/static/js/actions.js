@@ -13,8 +13,8 @@ const SHOWN = 12000; // milliseconds that an answer stays
 export function makeActions(byId, act) {
   const dialog = byId("ask");
   let possible = new Set();
-  let slots = 0;
-  let wanted = null; // a number of workers that has been asked for and is not there yet
+  let there = 0; // workers that there are to be, as the manager knows it
+  let wanted = null; // a number that has been asked for here, and that the manager has not told yet
   let settle = 0;
   let fade = 0;
 
@@ -49,7 +49,7 @@ export function makeActions(byId, act) {
   }
 
   function resize(by) {
-    wanted = Math.max(1, (wanted ?? slots) + by);
+    wanted = Math.max(1, (wanted ?? there) + by);
     say(byId("workers-wanted"), wanted);
     clearTimeout(settle);
     settle = setTimeout(() => run("resize", { workers: wanted }), SETTLE);
@@ -61,7 +61,7 @@ export function makeActions(byId, act) {
   });
   byId("restart-all").addEventListener("click", () => {
     const text = "One after the other; each finishes what it is at first, as far as it can.";
-    ask({ title: `Restart ${plural(slots, "worker")}?`, text, yes: "Restart all" }, () => run("restart", {}));
+    ask({ title: `Restart ${plural(there, "worker")}?`, text, yes: "Restart all" }, () => run("restart", {}));
   });
   byId("retry").addEventListener("click", () => run("retry", {}));
   byId("fewer").addEventListener("click", () => resize(-1));
@@ -73,14 +73,14 @@ export function makeActions(byId, act) {
 
   function show(state, connected) {
     possible = new Set(connected ? state.can : []);
-    slots = state.slots;
-    if (wanted === slots) wanted = null;
+    there = state.wanted ?? state.slots;
+    if (wanted === there) wanted = null;
     byId("stop").disabled = !can("stop") || state.stopping;
     byId("restart-all").disabled = !can("restart");
-    byId("retry").disabled = !can("retry") || !state.chunks.set_aside;
+    byId("retry").disabled = !can("retry");
     byId("more").disabled = !can("resize");
-    byId("fewer").disabled = !can("resize") || (wanted ?? slots) <= 1;
-    say(byId("workers-wanted"), wanted === null ? slots : `${slots} → ${wanted}`);
+    byId("fewer").disabled = !can("resize") || (wanted ?? there) <= 1;
+    say(byId("workers-wanted"), wanted ?? (there === state.slots ? there : `${state.slots} → ${there}`));
   }
 
   return { can, show };

@@ -54,7 +54,7 @@ class Chart {
     const options = {
       width: Math.max(80, Math.floor(this.room.clientWidth)),
       height: HEIGHT,
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: "eisenmp" }, drag: { x: false, y: false }, y: false, points: { size: 6 } },
       scales: { x: { time: false }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.08 : 1] } },

@@ -1,12 +1,13 @@
-// Workers and feeders: a row for each, changed in place.
+// Workers and feeders: a row for each, changed in place. Roles are named since a narrow page lays rows out as boxes, and
+// browsers then forget that they were rows.
 
 import { el, fill, keyed, mark, say } from "./dom.js";
 import { bytes, clock, compact, count, duration, percent } from "./format.js";
 import { isStraggler, stragglerFrom } from "./lanes.js";
 import { spark } from "./sparks.js";
 
-function cell(label, classes, ...children) {
-  return el("td", { class: classes || null, "data-label": label || null }, ...children);
+function cell(label = "", classes = "", ...children) {
+  return el("td", { role: "cell", class: classes || null, "data-label": label || null }, ...children);
 }
 
 /** Set a cell's text; a blank one is left out where a row is no row of a table. */
@@ -24,8 +25,8 @@ function workerRow({ slot }) {
   const button = el("button", { type: "button", "data-restart": slot, "aria-label": `Restart the worker of slot ${slot}` }, "Restart");
   return el(
     "tr",
-    { "data-slot": slot },
-    el("th", { scope: "row", class: "n slot" }, String(slot)),
+    { role: "row", "data-slot": slot },
+    el("th", { role: "rowheader", scope: "row", class: "n slot" }, String(slot)),
     cell("", ""),
     cell("", "", el("span", { class: "state" }, el("i", { "aria-hidden": "true" }), el("span"))),
     cell("", "mono cut line"),
@@ -68,8 +69,12 @@ export function makeWorkers(byId) {
     act.firstChild.disabled = !restarts;
   };
   const rows = keyed(body, workerRow, change);
-  const manager = el("tr", { class: "manager" }, el("td"), cell("", ""), cell("", "", "the manager"), el("td"), el("td"), el("td"), sparkless("CPU"), sparkless("memory"), el("td"), el("td"));
-  body.after(el("tfoot", {}, manager));
+  const manager = el(
+    "tr",
+    { role: "row", class: "manager" },
+    ...[cell(), cell(), cell("", "", "the manager"), cell(), cell(), cell(), sparkless("CPU"), sparkless("memory"), cell(), cell()],
+  );
+  body.after(el("tfoot", { role: "rowgroup" }, manager));
 
   return (store, can) => {
     const { state } = store;
@@ -91,8 +96,8 @@ const sparkless = (label) => cell(label, "n", el("span", { class: "spark-value" 
 function feederRow() {
   return el(
     "tr",
-    {},
-    el("th", { scope: "row", class: "cut line" }),
+    { role: "row" },
+    el("th", { role: "rowheader", scope: "row", class: "cut line" }),
     cell("", "wide line", el("div", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 }, el("i"))),
     cell("done", "n"),
     cell("of", "n"),

@@ -77,7 +77,7 @@ export function makeLogs(byId) {
   byId("log-words").addEventListener("input", show);
   follow.addEventListener("change", show);
   // Whoever scrolls up wants to read; whoever comes back to the end wants to follow.
-  frame.addEventListener("wheel", () => requestAnimationFrame(() => { follow.checked = atEnd(frame); }), { passive: true });
+  frame.addEventListener("scroll", () => { follow.checked = atEnd(frame); }, { passive: true });
 
   return (store) => {
     logs = store.logs;

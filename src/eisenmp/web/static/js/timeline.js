@@ -8,6 +8,14 @@ import { colour, onTheme } from "./theme.js";
 const AXIS = 20; // pixels for the times below
 const FONT = "11px system-ui, sans-serif";
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+const MOVES = { // keys -> how far along the lane, how many lanes down
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+  Home: [-Infinity, 0],
+  End: [Infinity, 0],
+};
 const KINDS = { work: "at work", start: "starting", down: "down" };
 
 export class Timeline {
@@ -199,7 +207,7 @@ export class Timeline {
   }
 
   #key(event) {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const step = MOVES[event.key];
     if (event.key === "Escape") return this.#look(null);
     if (step === undefined || this.#scene === null) return undefined;
     event.preventDefault();
