@@ -6,6 +6,7 @@ whole history again when he reads on. So a slow client costs the job nothing, an
 
 from __future__ import annotations
 
+import errno
 import logging
 import selectors
 import socket
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, Final, Protocol
 
 from eisenmp.control.places import is_own, listening_socket, own_folder, remove, tidy
@@ -27,6 +29,7 @@ _CLIENTS: Final = 16  # at a time
 _WAITING: Final = 20  # messages in a box
 _PIECE: Final = 1 << 16  # bytes
 _LAST_WORDS: Final = 0.3  # seconds that clients get to hear the end
+_NO_ROOM: Final = 0.1  # seconds between two tries to accept somebody, while there is no descriptor
 _FAREWELL: Final = encoded({"kind": "end"})
 
 
@@ -112,15 +115,24 @@ class ControlServer:
         tidy(folder)
         self._sock, self.path = listening_socket(folder)
         manager_only.add(self._sock)
-        self._selector = selectors.DefaultSelector()
-        self._waker = Waker(self._selector)
-        self._selector.register(self._sock, selectors.EVENT_READ, self._sock)
-        self._thread = threading.Thread(target=self._run, name="eisenmp-control", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:  # there is none to be had
-            self._give_up()
-            raise OSError(str(error)) from error
+        with ExitStack() as unless_done:
+            unless_done.callback(self._sock.close)
+            unless_done.callback(self._lose_name)
+            self._selector = selectors.DefaultSelector()
+            unless_done.callback(self._selector.close)
+            self._waker = Waker(self._selector)
+            unless_done.callback(self._waker.close)
+            self._selector.register(self._sock, selectors.EVENT_READ, self._sock)
+            self._thread = threading.Thread(target=self._run, name="eisenmp-control", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # there is none to be had
+                raise OSError(str(error)) from error
+            unless_done.pop_all()
+
+    def _lose_name(self) -> None:
+        remove(self.path)
+        self.path = ""
 
     def close(self) -> None:
         """Nobody finds the job any more; those who are there are told of its end, if they listen."""
@@ -161,8 +173,10 @@ class ControlServer:
     def _accept(self) -> None:
         try:
             sock, _ = self._sock.accept()
-        except OSError:
-            return  # it has gone again, or we have no descriptor left
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(_NO_ROOM)  # whoever asks still waits there, and would be found again at once
+            return  # or it has gone again
         if len(self._clients) >= _CLIENTS or not is_own(sock):
             sock.close()
             return
