@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from eisenmp.address import address_of
+from eisenmp.surroundings import file_limit, workers_within
 
 if TYPE_CHECKING:
     from eisenmp.control.server import ControlServer
@@ -89,8 +90,9 @@ class Watching:
     def _open_control(self, job: Job) -> None:
         from eisenmp.control.places import supported
 
-        if not supported():
-            return
+        limit = file_limit()
+        if not supported() or (limit is not None and job.settings.procs > workers_within(limit)):
+            return  # its descriptors may be the very ones that the last worker lacks
         from eisenmp.control.server import ControlServer
 
         control = ControlServer(lambda: self.live(job), partial(_facts, job))

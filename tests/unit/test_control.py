@@ -122,6 +122,26 @@ def test_folder_and_socket_are_the_user_s_alone(bench: Bench, home: Path) -> Non
     assert [path.name for path in (home / 'eisenmp').iterdir()] == [os.path.basename(bench.server.path)]
 
 
+@pytest.mark.parametrize('room', [1, 2, 3])
+def test_where_descriptors_run_out_nothing_is_left(home: Path, room: int) -> None:
+    """A socket, a selector, and two for the one who wakes it."""
+    resource = pytest.importorskip('resource')
+    server = ControlServer(lambda: None, dict)  # type: ignore[arg-type,return-value]
+    numbers = [os.dup(0) for _ in range(room + 1)]
+    for number in numbers:
+        os.close(number)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (numbers[-1], before[1]))
+    try:
+        with pytest.raises(OSError, match='Too many open files'):
+            server.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert server.path == ''
+    assert list((home / 'eisenmp').iterdir()) == []
+    server.close()
+
+
 @pytest.mark.parametrize('how', ['open to others', 'a link', 'a file'])
 def test_a_folder_that_somebody_else_may_have_laid_there_is_not_used(home: Path, how: str) -> None:
     folder, elsewhere = home / 'eisenmp', home / 'elsewhere'
