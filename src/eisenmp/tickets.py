@@ -18,6 +18,7 @@ from eisenmp.queues import Getter, Message, NamedQueue
 from eisenmp.results import Form, Record
 from eisenmp.supervisor import Phase
 from eisenmp.wire import (
+    AGAIN,
     ANY_QUEUE,
     AT_RETURN,
     HAS_VALUE,
@@ -448,6 +449,8 @@ def _chunk_message(chunk: Chunk, request: int) -> list[Buffer]:
     payload, flags = chunk.payload, PICKLED if chunk.nested else LISTED if chunk.rows else 0
     if chunk.search is not None:
         payload, flags = part_payload(payload, chunk.search), flags | PART
+    if chunk.exits or chunk.attempts > int(chunk.begun):
+        flags |= AGAIN
     return encode(
         Kind.CHUNK,
         payload,

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 from eisenmp.errors import ProtocolError
 
 __all__ = [
+    "AGAIN",
     "ALONE",
     "ANY_QUEUE",
     "AT_RETURN",
@@ -112,6 +113,7 @@ PICKLED: Final = 4  # the same, and each entry is a pickle: objects that cannot 
 WITH_ERRORS: Final = 8  # ANSWER to one ticket: `rows` items have failed; last buffer: pickled list of (place, error)
 ALONE: Final = 32  # the descriptor that should go with the message does not
 AT_RETURN: Final = 64  # ANSWER: the entry function has returned for good
+AGAIN: Final = 64  # CHUNK: a worker has had it before and died, or failed
 PART: Final = 16  # CHUNK: of the ticket's items, only some are meant; the last buffer says which: first u64, items u64
 OF_WARNING: Final = 32  # LOG: it tells of a warning, see worker/warned.py
 PLACED: Final = 0x80  # of the wire alone: frames do not show it

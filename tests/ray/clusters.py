@@ -19,14 +19,14 @@ from typing import Any, Final
 
 from tests.support import script_env, wait_until
 
-__all__ = ['ROOM', 'Nodes', 'private_cluster', 'two_nodes']
+__all__ = ['ROOM', 'Nodes', 'private_cluster', 'secrets', 'two_nodes']
 
 ROOM: Final = 32  # more workers than any test has
 _STORE: Final = 256 << 20  # bytes of shared memory
 _START: Final = 60.0  # seconds
 
 
-def _secrets(home: Path) -> dict[str, str]:
+def secrets(home: Path) -> dict[str, str]:
     """No reports to anybody, and a token that nobody else has."""
     return {
         'HOME': str(home),
@@ -39,7 +39,7 @@ def _secrets(home: Path) -> dict[str, str]:
 @contextmanager
 def private_cluster(home: Path) -> Iterator[None]:
     """This process is connected to a cluster that is its own, and that ends with this block."""
-    os.environ.update(_secrets(home))
+    os.environ.update(secrets(home))
     os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'  # keeps Ray from other addresses than the loopback's
     import ray
 
@@ -91,7 +91,7 @@ def two_nodes(home: Path, cpus: int = 2) -> Iterator[Nodes]:
     folder = tempfile.mkdtemp(prefix='eisenmp-nodes-')  # paths of sockets must be short
     with socket.create_server(('127.0.0.1', 0)) as free:
         address = f'127.0.0.1:{free.getsockname()[1]}'
-    nodes = Nodes(address, script_env(**_secrets(home)))
+    nodes = Nodes(address, script_env(**secrets(home)))
     port = address.partition(':')[2]
     try:
         _start(nodes, '--head', f'--port={port}', f'--temp-dir={folder}', '--include-dashboard=false', cpus=cpus)

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import ray
 
 from eisenmp.engines.ray.groups import Drained, Hello, Unpacker, machine, own_version, pack
-from eisenmp.wire import Buffer, Frame, Kind
+from eisenmp.wire import AGAIN, PART, Buffer, Frame, Kind
 from eisenmp.worker.kit import Kit
 from eisenmp.worker.main import run_beside
 
@@ -31,6 +31,7 @@ __all__ = ["Host", "KitPart", "WorkerEnd"]
 
 _LOOK: Final = 0.5  # seconds between two looks whether the node is still there
 _LAST_WORDS: Final = 2.0  # seconds that the last messages get to reach the manager
+_CAREFUL: Final = 100  # messages after a chunk that is suspected of killing workers
 _OUTBOX_BYTES: Final = 32 << 20  # what may wait for the manager before the worker has to wait for it
 
 _leave: Final = os._exit
@@ -57,6 +58,10 @@ class WorkerEnd:
         self._outbox: deque[list[Buffer]] = deque()
         self._bytes = 0
         self._code: int | None = None
+        self._careful = 0  # so many of the next messages are seen off
+        self._taken_by = -1  # the call of drain that has taken what was said last
+        self._drains = 0  # calls that have begun; when one begins, the manager has what the last but one has brought
+        self._seeing_off = 0  # threads that wait for that
 
     # ---- the worker's side
 
@@ -80,6 +85,25 @@ class WorkerEnd:
                 self._outbox.extend(messages)
                 self._bytes += sum(len(piece) for message in messages for piece in message)
                 self._changed.notify_all()
+                careful, self._careful = self._careful > 0, max(0, self._careful - 1)
+        if careful:
+            self._see_off()
+
+    def _see_off(self) -> None:
+        """Wait until the manager has all that was said so far.
+
+        What lies here dies with the process. Then the chunk before the one that has killed it would seem to be
+        unanswered, and be blamed. So, near a chunk that is suspected, nothing is begun before that has gone out.
+        """
+        with self._changed:
+            self._seeing_off += 1
+            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: not self._outbox)
+                last = self._taken_by
+                self._changed.wait_for(lambda: self._drains > last + 2)
+            finally:
+                self._seeing_off -= 1
 
     def wait_for(self, ready: Callable[[], bool]) -> None:
         """Wait, while messages come in, until ``ready()``."""
@@ -93,6 +117,8 @@ class WorkerEnd:
 
     def deliver(self, frames: Sequence[Frame]) -> None:
         """Messages from the manager."""
+        if any(frame.kind == Kind.CHUNK and frame.flags & (AGAIN | PART) for frame in frames):
+            self._careful = _CAREFUL
         with self.cond:
             if self._on_frame is None:
                 self._early += frames
@@ -101,11 +127,18 @@ class WorkerEnd:
                 self._on_frame(frame)
             self.cond.notify_all()
 
-    def collect(self) -> tuple[list[list[Buffer]], int | None]:
-        """Wait for what the worker says: (messages, its exit code once it has ended and all is said)."""
+    def collect(self, drain: int) -> tuple[list[list[Buffer]], int | None]:
+        """Wait for what the worker says: (messages, its exit code once it has ended and all is said).
+
+        `drain`: the number of the call that takes them. It comes back with nothing when the next one is waited for.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._outbox or self._code is not None)
+            self._drains = drain + 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._outbox or self._code is not None or self._seeing_off)
             messages = list(self._outbox)
+            if messages:
+                self._taken_by = drain
             self._outbox.clear()
             self._bytes = 0
             self._changed.notify_all()
@@ -146,7 +179,7 @@ class Host:
         number, self._drained = self._drained, self._drained + 1
         if not number:
             return Drained(number, hello=_hello())
-        messages, code = self._end.collect()
+        messages, code = self._end.collect(number)
         streams, large = pack(messages)
         return Drained(number, streams, [pickle.PickleBuffer(piece) for piece in large], code)
 
