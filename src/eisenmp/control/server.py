@@ -28,8 +28,8 @@ __all__ = ["ControlServer", "Shown"]
 _CLIENTS: Final = 16  # at a time
 _WAITING: Final = 20  # messages in a box
 _PIECE: Final = 1 << 16  # bytes
-_NO_ROOM: Final = 0.2  # seconds until the next try when this process may open nothing more
 _LAST_WORDS: Final = 0.3  # seconds that clients get to hear the end
+_NO_ROOM: Final = 0.1  # seconds between two tries to accept somebody, while there is no descriptor
 _FAREWELL: Final = encoded({"kind": "end"})
 
 
@@ -113,22 +113,26 @@ class ControlServer:
         folder = own_folder(make=True)
         assert folder is not None
         tidy(folder)
-        with ExitStack() as undone:
-            self._sock, self.path = listening_socket(folder)
-            undone.callback(self._sock.close)
-            undone.callback(remove, self.path)
-            manager_only.add(self._sock)
+        self._sock, self.path = listening_socket(folder)
+        manager_only.add(self._sock)
+        with ExitStack() as unless_done:
+            unless_done.callback(self._sock.close)
+            unless_done.callback(self._lose_name)
             self._selector = selectors.DefaultSelector()
-            undone.callback(self._selector.close)
+            unless_done.callback(self._selector.close)
             self._waker = Waker(self._selector)
-            undone.callback(self._waker.close)
+            unless_done.callback(self._waker.close)
             self._selector.register(self._sock, selectors.EVENT_READ, self._sock)
             self._thread = threading.Thread(target=self._run, name="eisenmp-control", daemon=True)
             try:
                 self._thread.start()
             except RuntimeError as error:  # there is none to be had
                 raise OSError(str(error)) from error
-            undone.pop_all()
+            unless_done.pop_all()
+
+    def _lose_name(self) -> None:
+        remove(self.path)
+        self.path = ""
 
     def close(self) -> None:
         """Nobody finds the job any more; those who are there are told of its end, if they listen."""
@@ -171,8 +175,8 @@ class ControlServer:
             sock, _ = self._sock.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                time.sleep(_NO_ROOM)  # who knocks goes on to do so
-            return  # else he has gone again
+                time.sleep(_NO_ROOM)  # whoever asks still waits there, and would be found again at once
+            return  # or it has gone again
         if len(self._clients) >= _CLIENTS or not is_own(sock):
             sock.close()
             return

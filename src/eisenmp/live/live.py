@@ -72,13 +72,13 @@ class Live:
         A message is one line of JSON (ASCII, without its end); an empty one says that no more will come. `send` is
         called by a thread that others wait for: it must not block. One that raises is called no more.
         """
-        self.begin()
         with self._lock:
             send(_encoded(self._history.as_dict()))
             if self.over:
                 send(b"")
             else:
                 self._sends.append(send)
+        self.begin()  # who comes first gets the first state, too
 
         def leave() -> None:
             with self._lock:
