@@ -5,34 +5,31 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from eisenmp import affinity
 from eisenmp.account import take_report
-from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import Display, print_results
 from eisenmp.engines import fitted, make_engine
 from eisenmp.engines.base import ProcessHandle
-from eisenmp.equipment import Equipment, share_message
-from eisenmp.errors import JobKilled, JobOver, SettingsError, nearest
+from eisenmp.equipment import share_message
+from eisenmp.errors import JobKilled, JobOver, SettingsError
 from eisenmp.events import Snapshot
-from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
 from eisenmp.functions import Function
-from eisenmp.handles import ManagerQueue
 from eisenmp.intake import Intake
 from eisenmp.job import Job
 from eisenmp.leave import forget, shorten_traceback, watch_exit
-from eisenmp.ledger import Ledger
 from eisenmp.payload import dumps
-from eisenmp.queues import QueueTable
+from eisenmp.queues import NamedQueue
 from eisenmp.report import Report
 from eisenmp.restarts import await_wishes
 from eisenmp.results import Results
 from eisenmp.resume import take_up
 from eisenmp.settings import ModuleSpec, Settings, check, overridden, split
+from eisenmp.shelf import Shelf
 from eisenmp.snapshot import take_snapshot
 from eisenmp.sources import size_of, source_of
 from eisenmp.utils.eisenmp_utils import Result
@@ -43,42 +40,13 @@ if TYPE_CHECKING:
     from eisenmp.jobfile.archive import Archive
     from eisenmp.live import Live
 
-__all__ = ["Mp", "Queues"]
+__all__ = ["Mp"]
 
 _PATIENCE: Final = 2.0  # seconds that processes get to be gone after a Ctrl-C, before the user's thread goes on
 _LAST_WORDS: Final = 0.1  # seconds that feeders get to leave their generators, when all else has ended
 
-Wanted = tuple[str | None, str, int]  # category, name, maxsize
 
-
-class Queues(Mapping[Any, ManagerQueue]):
-    """``emp.queues[name]`` and ``emp.queues[category, name]``."""
-
-    def __init__(self) -> None:
-        self.handles: list[ManagerQueue] = []  # by number
-        self._by_key: dict[Any, ManagerQueue] = {}
-
-    def add(self, handle: ManagerQueue, category: str | None, short: str) -> None:
-        """One more queue."""
-        self.handles.append(handle)
-        self._by_key[short if category is None else (category, short)] = handle
-
-    def __getitem__(self, key: Any) -> ManagerQueue:
-        try:
-            return self._by_key[key]
-        except KeyError:
-            names = ["|".join(k) if isinstance(k, tuple) else k for k in self._by_key]
-            hint = nearest("|".join(map(str, key)) if isinstance(key, tuple) else str(key), names)
-            raise KeyError(f"no queue {key!r}{hint}; there are: {', '.join(names)}") from None
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._by_key)
-
-    def __len__(self) -> int:
-        return len(self._by_key)
-
-
-class Mp:
+class Mp(Shelf):
     """Spreads a generator's items, or a set of servers, over worker processes.
 
     Making one starts no process and changes nothing outside it. One ``Mp`` runs one job: create queues, ``start``,
@@ -86,9 +54,7 @@ class Mp:
     """
 
     def __init__(self) -> None:
-        self._exchange = Exchange(QueueTable(), Ledger())
-        self._lock = self._exchange.lock
-        self._equipment = Equipment()
+        super().__init__()
         self._job: Job | None = None
         self._dispatcher: Dispatcher | None = None
         self._pending: list[Feeder] = []  # begun before start
@@ -98,71 +64,13 @@ class Mp:
         self._watching = Watching(self, self._info)
         self._early_results = Results(self._exchange, on_read=lambda _: None)
         self._early_results.on_interrupt = self.cut_off
-        self.queues = Queues()
-        self.q_name_id_lst: list[tuple[str, int, ManagerQueue]] = []  # the default input queue first
-        self.queue_cust_dict_std: dict[str, ManagerQueue] = {}
-        self.queue_cust_dict_cat: dict[str, dict[str, ManagerQueue]] = {}
-        self.queue_std_dict: dict[str, ManagerQueue] = {}  # 1.0's name for the default queues
         self.kwargs_env: dict[str, Any] = {}  # 1.0's name for what start() was given
-        for queue in self._exchange.table:
-            handle = ManagerQueue(self._exchange, queue)
-            self.queues.add(handle, None, queue.short)
-            self.queue_std_dict[queue.short] = handle
-            self.q_name_id_lst.append((handle.name, id(handle), handle))
-        self.mp_input_q, self.mp_output_q, self.mp_print_q, self.mp_info_q, self.mp_tools_q = self.queues.handles
         self.mp_tools_q.on_put = self._put_tool
         self.mp_print_q.on_put = self._put_print
 
-    # ---- queues
-
-    def queue_cust_dict_std_create(self, *wanted: Any) -> None:
-        """Create named queues: ``('blue_q_7', 3)`` flat, or any number of ``(name, maxsize)`` tuples.
-
-        Raises:
-            SettingsError (a ValueError): a name exists already; none of this call's queues is created.
-        """
-        self._create([(None, *row) for row in _rows(wanted, 2, "(name, maxsize)")])
-
-    def queue_cust_dict_category_create(self, *wanted: Any) -> None:
-        """Create queues in categories: flat, or any number of ``(category, name, maxsize)`` tuples. See above."""
-        self._create([(row[0], row[1], row[2]) for row in _rows(wanted, 3, "(category, name, maxsize)")])
-
-    def add_queue(self, name: str, maxsize: int = 0, category: str | None = None) -> ManagerQueue:
-        """Create one queue and return it. ``maxsize`` 0: no bound."""
-        return self._create([(category, name, maxsize)])[0]
-
-    def _create(self, wanted: list[Wanted]) -> list[ManagerQueue]:
-        with self._lock:
-            for category, name, _ in wanted:
-                self._equipment.refuse_taken(category or name, "queue")
-            made = self._exchange.table.create(wanted)
-            handles = []
-            for queue in made:
-                handle = ManagerQueue(self._exchange, queue)
-                self.queues.add(handle, queue.category, queue.short)
-                if queue.category is None:
-                    self.queue_cust_dict_std[queue.short] = handle
-                else:
-                    self.queue_cust_dict_cat.setdefault(queue.category, {})[queue.short] = handle
-                self.q_name_id_lst.append((handle.name, id(handle), handle))
-                handles.append(handle)
-                if self._job is not None:
-                    self._job.crew.broadcast(encode(Kind.QUEUE, dumps(queue.row)))
-            return handles
-
-    def find_queue(self, what: Any) -> tuple[str, int, ManagerQueue]:
-        """The tuple of ``q_name_id_lst`` for a name, an ``id()`` or a queue.
-
-        Raises:
-            KeyError: there is none; the nearest name is given.
-        """
-        for handle in self.queues.handles:
-            if what is handle or (isinstance(what, int) and what == id(handle)):
-                return handle.name, id(handle), handle
-        if isinstance(what, str):
-            handle = self.queues.handles[self._exchange.table.find(what).number]
-            return handle.name, id(handle), handle
-        raise KeyError(f"no queue with the id or reference {what!r}; there are: {', '.join(map(str, self.queues))}")
+    def _queue_made(self, queue: NamedQueue) -> None:
+        if self._job is not None:
+            self._job.crew.broadcast(encode(Kind.QUEUE, dumps(queue.row)))
 
     # ---- the job
 
@@ -326,18 +234,6 @@ class Mp:
             feeder.done = True
             intake.feeder_done(feeder, None)
             raise
-
-    def _target(self, queue: Any) -> ManagerQueue:
-        if queue is None:
-            return self.mp_input_q
-        handle = queue
-        if isinstance(queue, str | tuple):
-            handle = self.queues[queue]
-        if not any(handle is known for known in self.queues.handles):
-            raise SettingsError(f"input_q={queue!r} is no queue of this manager; use emp.queues[name]")
-        if handle.number and handle.number < len(DEFAULT_QUEUES):
-            raise SettingsError(f"queue {handle.name!r} has a task of its own and cannot be fed; use mp_input_q")
-        return handle  # type: ignore[no-any-return]
 
     def share(self, name: str, obj: Any) -> None:
         """Make `obj` ``toolbox.<name>`` in every worker.
@@ -635,13 +531,3 @@ class Mp:
             print(f"KeyboardInterrupt\n{self._last_words()}", file=sys.stderr)
         if job.error is not None and self._owned and not self._retrieved:
             print(f"eisenmp: the job failed: {type(job.error).__name__}: {job.error}", file=sys.stderr)
-
-
-def _rows(wanted: tuple[Any, ...], size: int, shape: str) -> list[tuple[Any, ...]]:
-    """The rows of a create call, given flat or as tuples."""
-    if len(wanted) == size and not isinstance(wanted[0], tuple | list):
-        return [wanted]
-    for row in wanted:
-        if not isinstance(row, tuple | list) or len(row) != size:
-            raise SettingsError(f"queue {row!r} does not fit; allowed: {shape}, flat or any number of such tuples")
-    return [tuple(row) for row in wanted]
