@@ -38,6 +38,7 @@ SUITE: Final = (
     "page",
     "servers",
     "ray",
+    "thousands",
 )
 
 

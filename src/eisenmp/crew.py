@@ -100,6 +100,8 @@ class Crew:
     def forgo_unplaced(self, *, stopping: bool) -> None:
         """Workers that still wait for a place keep nobody waiting when the others have returned."""
         slots = self.supervisor.slots
+        if any(s.phase not in (Phase.STARTING, Phase.RETURNED, Phase.GONE) for s in slots):  # mostly, the first one
+            return
         unplaced = [s for s in slots if s.phase == Phase.STARTING and self.handles[s.number].awaits]
         if not unplaced:
             return

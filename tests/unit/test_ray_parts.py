@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import selectors
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from eisenmp.engines import make_engine
 from eisenmp.engines.base import Exit
+from eisenmp.engines.ray.bell import Bell
 from eisenmp.engines.ray.fate import constructor_error, death_text
 from eisenmp.engines.ray.groups import Hello, Unpacker, machine, pack, split
 from eisenmp.engines.ray.handle import ActorHandle
@@ -364,3 +366,38 @@ def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
 def test_nobody_loads_ray_who_does_not_ask_for_it() -> None:
     code = 'import sys, eisenmp.engines.ray, eisenmp.manager; assert "ray" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+# ---- the bell
+
+
+def test_a_bell_is_heard_whoever_rings_while_it_is_hushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    selector = selectors.DefaultSelector()
+    bell = Bell(selector)
+
+    class Eager:
+        """Somebody rings right before and right after the byte is taken."""
+
+        def recv(self, size: int) -> bytes:
+            bell.ring()
+            try:
+                return real.recv(size)
+            finally:
+                bell.ring()
+
+        def close(self) -> None:
+            real.close()
+
+    real = bell._read
+    bell.ring()
+    bell.ring()
+    assert len(selector.select(0)) == 1
+    monkeypatch.setattr(bell, '_read', Eager())
+    bell.hush()
+    while selector.select(0):
+        bell.hush()
+    bell.ring()
+    assert len(selector.select(0)) == 1
+    bell.close()
+    bell.ring()  # a thread that comes late
+    selector.close()

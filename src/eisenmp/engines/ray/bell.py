@@ -37,13 +37,17 @@ class Bell:
             pass  # closed: nobody is left to hear it
 
     def hush(self) -> None:
-        """Before what lies ready is taken: what comes from here on rings again."""
-        with self._lock:
-            self._rung = False
+        """Before what lies ready is taken: what is laid down from here on rings again.
+
+        First the byte, then the mark: the other way round, a ring between the two would lose its byte and leave its
+        mark, and nobody would ever be heard again.
+        """
         try:
             self._read.recv(4096)
         except OSError:
             pass
+        with self._lock:
+            self._rung = False
 
     def close(self) -> None:
         """Free the sockets."""

@@ -10,18 +10,18 @@ minute, and then end this process.
 
 from __future__ import annotations
 
-import atexit
-import glob
 import logging
 import os
-import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from eisenmp.engines.ray import reaper
 from eisenmp.engines.ray.wishes import token_advice
 from eisenmp.errors import ClusterError
 from eisenmp.settings import usable_cores
@@ -91,7 +91,7 @@ class Cluster:
         self.where = adopted
         self.lost = False
         self._adopted = bool(adopted)
-        self._folder = ""
+        self._reaper: subprocess.Popen[bytes] | None = None
         self._users: dict[object, Callable[[ClusterError], None]] = {}
         self._changed = threading.Condition()
         self._leaving = False
@@ -160,8 +160,8 @@ class Cluster:
             if misses >= _MISSES:
                 self._lose()
                 break
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._reaper is not None:
+            self._reaper.communicate()  # the end of its input
 
     def _lose(self) -> None:
         error = ClusterError(f"the Ray cluster at {self.where} does not answer any more")
@@ -183,15 +183,14 @@ class Cluster:
             with _quiet():
                 ray.init(address=self.address, **options)
         else:
-            _sweep()
-            self._folder = tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-")
-            atexit.register(_remove_after_ray, self._folder)
+            folder = tempfile.mkdtemp(prefix=_FOLDER)
+            self._reaper = _start_reaper(folder)
             with _environment(_PRIVATE), _quiet():
                 ray.init(
                     address="local",
                     num_cpus=usable_cores(),
                     include_dashboard=False,
-                    _temp_dir=self._folder,
+                    _temp_dir=folder,
                     **options,
                 )
         _keep_stdout_clean()
@@ -211,23 +210,10 @@ def _keep_stdout_clean() -> None:
     worker.print_to_stdstream = log
 
 
-def _remove_after_ray(folder: str) -> None:
-    """At the end of the program. Ray's own handler may have to come first, and does no harm twice."""
-    import ray
-
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep() -> None:
-    """Remove folders of private clusters whose managers were killed."""
-    for folder in glob.glob(os.path.join(tempfile.gettempdir(), f"{_FOLDER}*")):
-        pid = os.path.basename(folder)[len(_FOLDER) :].partition("-")[0]
-        try:
-            if pid.isdecimal() and os.stat(folder).st_uid == os.getuid() and not os.path.exists(f"/proc/{pid}"):
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            pass  # somebody else's, or gone
+def _start_reaper(folder: str) -> subprocess.Popen[bytes]:
+    """See reaper.py. It ends with this process, not before: no Ctrl-C of the terminal reaches it."""
+    command = [sys.executable, "-I", reaper.__file__, folder]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def _check(address: str) -> None:

@@ -18,6 +18,7 @@ import queue
 import selectors
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -81,6 +82,8 @@ class RayEngine:
         self._files: list[SharedFile] = []
         self._links: dict[int, Link] = {}
         self._noted: set[Link] = set()
+        self._heard: deque[Link] = deque()  # something has come of them
+        self._doomed: set[Link] = set()  # they are to end; looked at until it is told
         self._unplaced: set[Link] = set()
         self._came_up = False  # one worker at least has been placed
         self._trouble: Exception | None = None  # to be raised by `take`
@@ -108,7 +111,7 @@ class RayEngine:
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
         handle = ActorHandle(name, lambda number: link.signal(number) if number != 9 else link.kill())
-        link = Link(worker, handle, self._calls.put, self._bell.ring)
+        link = Link(worker, handle, self._calls.put, self._heard_of)
         self._links[worker] = link
         self._unplaced.add(link)
         parts = list(self._parts.values())
@@ -139,6 +142,7 @@ class RayEngine:
         link = self._links.get(worker)
         if link is not None:
             link.kill()
+            self._doomed.add(link)
 
     def close(self) -> None:
         self._cluster.done(self)
@@ -152,7 +156,7 @@ class RayEngine:
     # ---- the loop
 
     def wait(self, timeout: float | None) -> Ready:
-        if self._unplaced or any(link.doomed_at is not None for link in self._links.values()):
+        if self._unplaced or self._doomed:
             timeout = _LOOK if timeout is None else min(timeout, _LOOK)
         return self._waker.heard(self._selector.select(timeout))
 
@@ -163,9 +167,8 @@ class RayEngine:
         if ready:
             self._bell.hush()
         events: list[Event] = []
-        for link in list(self._links.values()):
-            if link.arrived or link.doomed_at is not None:
-                self._take_from(link, events)
+        for link in self._due():
+            self._take_from(link, events)
         self._look_at_the_clock()
         if self._trouble is not None and not events:
             error, self._trouble = self._trouble, None
@@ -175,15 +178,32 @@ class RayEngine:
             self._bell.ring()
         return events
 
+    def _due(self) -> dict[Link, None]:
+        """Of whom something has come, in the order of its coming, and who is to end."""
+        due: dict[Link, None] = {}
+        while self._heard:
+            due[self._heard.popleft()] = None
+        due.update(dict.fromkeys(self._doomed))
+        return due
+
+    def _heard_of(self, link: Link) -> None:
+        self._heard.append(link)
+        self._bell.ring()
+
     def _take_from(self, link: Link, events: list[Event]) -> None:
+        if self._links.get(link.number) is not link:
+            return  # its exit has been told
         came = link.take()
         events += came
+        if link.doomed_at is not None:
+            self._doomed.add(link)
         if link.handle.hello is not None and link in self._unplaced:
             self._unplaced.discard(link)
             self._came_up = True
             self._compare_versions(link)
         if came and isinstance(came[-1].what, Exit):
             self._unplaced.discard(link)
+            self._doomed.discard(link)
             del self._links[link.number]
             link.finish()
             if link.failure:
@@ -217,6 +237,7 @@ class RayEngine:
         """Told by the keeper of the connection: the cluster is gone, and with it all workers."""
         for link in list(self._links.values()):
             link.lose("the cluster is gone")
+            self._doomed.add(link)
         self._fail(error)
 
     # ---- the thread that speaks to Ray

@@ -42,7 +42,7 @@ class Link:
         number: int,
         handle: ActorHandle,
         post: Callable[[Callable[[], object]], None],
-        on_arrived: Callable[[], None],
+        on_arrived: Callable[[Link], None],
     ) -> None:
         self.number = number
         self.handle = handle
@@ -89,7 +89,7 @@ class Link:
         if self._end is None:
             self._doom(Exit(None, words))
         self._over = True
-        self._on_arrived()
+        self._on_arrived(self)
 
     def signal(self, number: int) -> None:
         """Send the process a signal."""
@@ -101,14 +101,14 @@ class Link:
         """Make the actor, and wait at its outbox."""
         if self._end is not None:  # killed before it was there
             self._over = True
-            self._on_arrived()
+            self._on_arrived(self)
             return
         try:
             self._actor = make()
         except Exception as error:
             self._doom(Exit(None, f"no actor: {type(error).__name__}: {error}"))
             self._over = True
-            self._on_arrived()
+            self._on_arrived(self)
             return
         for _ in range(_DRAINS):
             self._drain()
@@ -147,7 +147,7 @@ class Link:
     def _arrive(self, result: Any) -> None:
         """On a thread of Ray's."""
         self.arrived.append(result)
-        self._on_arrived()
+        self._on_arrived(self)
 
     # ---- the thread that takes
 
