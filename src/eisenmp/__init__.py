@@ -2,7 +2,7 @@
 
 A map of this folder, along the way of the data::
 
-    manager.py      Mp, the seed's API: wires the parts (shelf.py: its queues; equipment.py, intake.py, leave.py help it)
+    manager.py      Mp, the seed's API: wires the parts (shelf.py: queues; equipment.py, intake.py, leave.py help it)
     short.py        imap and imap_chunks over the same parts;  aio.py  the same for asyncio
     settings.py     settings, validated; everything unknown goes to the toolbox
     feeder.py     1 an iterable (sources.py) -> chunks -> a queue, held back by it
