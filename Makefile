@@ -9,7 +9,7 @@ TESTERS ?= logical
 ARGS ?=
 
 # Those of the contract that are about carrying messages, starting and ending; all of it: ARGS=tests/contract
-RAY_TESTS := tests/ray tests/contract/test_engine.py tests/contract/test_classic.py tests/contract/test_queues.py
+RAY_TESTS := tests/cluster tests/contract/test_engine.py tests/contract/test_classic.py tests/contract/test_queues.py
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
