@@ -9,7 +9,7 @@ TESTERS ?= logical
 ARGS ?=
 
 # Those of the contract that are about carrying messages, starting and ending; all of it: ARGS=tests/contract
-RAY_TESTS := tests/ray tests/contract/test_engine.py tests/contract/test_classic.py tests/contract/test_queues.py
+RAY_TESTS := tests/cluster tests/contract/test_engine.py tests/contract/test_classic.py tests/contract/test_queues.py
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
@@ -41,7 +41,7 @@ test: $(READY_DEV) ## run the tests, TESTERS processes at a time
 	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 test-ray: $(READY_RAY) ## the same on Ray clusters, in a network of their own
-	EISENMP_TESTS_ON_RAY=1 tools/loopback.sh $(BIN)/python -m pytest -k ray $(if $(ARGS),$(ARGS),$(RAY_TESTS))
+	EISENMP_TESTS_ON_RAY=1 tools/loopback.sh $(BIN)/python -m pytest -k "ray or cluster" $(if $(ARGS),$(ARGS),$(RAY_TESTS))
 
 soak: $(READY_DEV) ## long jobs under random faults, SOAK_SECONDS=300 in all
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)

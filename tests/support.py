@@ -32,7 +32,7 @@ __all__ = [
 ROOT: Final = Path(__file__).resolve().parents[1]
 ALARM: Final = 20.0  # seconds after which something that should have happened long ago counts as a deadlock
 
-ON_RAY: Final = bool(os.environ.get('EISENMP_TESTS_ON_RAY'))  # see tests/ray/README.md
+ON_RAY: Final = bool(os.environ.get('EISENMP_TESTS_ON_RAY'))  # make test-ray says so
 
 ENGINES: Final[dict[str, dict[str, Any]]] = {
     'inline': {'ENGINE': 'inline'},

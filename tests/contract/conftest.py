@@ -13,7 +13,7 @@ _PARAMS = [pytest.param(name, marks=FORKS if name == 'fork' else ()) for name in
 @pytest.fixture(scope='session', autouse=ON_RAY)
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One Ray cluster for all tests, with room for more workers than this machine has cores."""
-    from tests.ray.clusters import private_cluster
+    from tests.cluster.clusters import private_cluster
 
     with private_cluster(tmp_path_factory.mktemp('home')):
         yield

@@ -12,7 +12,7 @@ import pytest
 
 import eisenmp
 from eisenmp.utils import eisenmp_constants
-from tests.ray.clusters import ROOM
+from tests.cluster.clusters import ROOM
 from tests.support import ALARM, Lab
 
 

@@ -1,4 +1,4 @@
-"""The pure parts of the engine ray. None of them needs Ray; what does is in tests/ray."""
+"""The pure parts of the engine ray. None of them needs Ray; what does is in tests/cluster."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import pickle
 import platform
+import signal
 import socket
 import threading
 import time
@@ -165,6 +166,8 @@ class Host:
         self._kit = _opened(kit)
         self._kit.add_setup(setup)
         self._end = WorkerEnd()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray's own handler waits for calls, and drains never end
         threading.Thread(target=self._work, name=f"eisenmp-{self._kit.setup['name']}", daemon=True).start()
         threading.Thread(target=_die_with_the_node, name="eisenmp-watch-node", daemon=True).start()
 

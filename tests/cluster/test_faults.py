@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.ray.clusters import Nodes, secrets
-from tests.ray.test_cluster import PRELUDE, run
+from tests.cluster.clusters import Nodes, secrets
+from tests.cluster.test_cluster import PRELUDE, run
 from tests.support import ALARM, run_script, script_env, wait_until, write
 
 # says who it is, and computes for hours

@@ -12,10 +12,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from tests.support import script_env, wait_until
 
@@ -24,6 +26,7 @@ __all__ = ['ROOM', 'Nodes', 'private_cluster', 'secrets', 'two_nodes']
 ROOM: Final = 32  # more workers than any test has
 _STORE: Final = 256 << 20  # bytes of shared memory
 _START: Final = 60.0  # seconds
+_STOP: Final = 5.0
 
 
 def secrets(home: Path) -> dict[str, str]:
@@ -74,11 +77,18 @@ class Nodes:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def stop(self, node: int) -> None:
-        """End a node as its owner would."""
+        """End a node as its owner would; one whose head is gone takes its time, and does not get it."""
         process = self.processes[node]
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(_START)
+        below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for one in below:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray.clusters import Nodes, two_nodes
+from tests.cluster.clusters import Nodes, two_nodes
 from tests.support import ON_RAY
 
 
