@@ -174,14 +174,14 @@ def _resolved(settings: Settings) -> dict[str, Any]:
 def _located(path: str, *, elsewhere: bool) -> str:
     """The absolute path of a worker file, which must be there; a dotted module name as it is.
 
-    `elsewhere`: workers run on other machines, which may have it where this one does not.
+    `elsewhere`: workers run on other machines, which may have a folder that this one does not.
     """
     if not (path.endswith(_FILE_ENDINGS) or os.sep in path or "/" in path):
         return path
     whole = os.path.abspath(path)
-    if os.path.isfile(whole) or (elsewhere and not os.path.exists(whole)):
-        return whole
     folder, base = os.path.split(whole)
+    if os.path.isfile(whole) or (elsewhere and not os.path.isdir(folder)):
+        return whole
     if not os.path.isdir(folder):
         raise WorkerStartError(f"no worker module {path!r}: there is no folder {folder}")
     if os.path.isdir(whole):

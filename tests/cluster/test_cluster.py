@@ -171,6 +171,51 @@ emp.wait(60)
     assert told.splitlines() == [f"[({str(folder / 'worker.py')!r}, 3)]", f"[({str(folder / 'worker.py')!r}, 5)]"]
 
 
+def test_a_file_that_nobody_has(kept_nodes: Nodes, tmp_path: Path) -> None:
+    """One in a folder of this machine is missed at once; one that only the nodes may have, there."""
+    write(tmp_path, WHERE)
+    program = """
+for path in ('wroker.py', '/no/such/share/worker.py'):
+    emp = eisenmp.Mp()
+    try:
+        start(emp, path, NUM_PROCS=1)
+        emp.feed([0])
+        emp.wait(60)
+    except eisenmp.WorkerStartError as error:
+        print(error)
+"""
+    here, there = run(kept_nodes, tmp_path, program).splitlines()
+    assert "did you mean 'worker.py'" in here
+    assert 'FileNotFoundError: no worker module /no/such/share/worker.py' in there
+
+
+def test_more_workers_and_fewer(kept_nodes: Nodes, tmp_path: Path) -> None:
+    write(tmp_path, WHERE)
+    program = """
+import itertools, threading
+with eisenmp.Mp() as emp:
+    emp.share('anything', list(range(1 << 20)))  # large, so that it lies in a file
+    start(emp, 'worker.py', NUM_PROCS=1)
+    over = threading.Event()
+    emp.feed(itertools.takewhile(lambda _: not over.is_set(), itertools.repeat(0.01)))
+    def until(count):
+        recent = []
+        for outcome in outcomes:
+            recent = [*recent[-30:], outcome.value[0][1]]
+            if len(recent) > 30 and len(set(recent)) == count:
+                return print(count)
+    outcomes = emp.results.outcomes()
+    until(1)
+    emp.resize(3)
+    until(3)
+    emp.resize(1)
+    until(1)
+    over.set()
+    outcomes.close()
+"""
+    assert run(kept_nodes, tmp_path, program).split() == ['1', '3', '1']
+
+
 def test_a_job_file_is_the_same_on_a_cluster(kept_nodes: Nodes, tmp_path: Path) -> None:
     """Half of the job here, the rest there."""
     write(tmp_path, 'def entry(n):\n    return n * n\n')

@@ -871,7 +871,7 @@ def numbers() -> Iterator[int]:
         ({'initializer': 7}, r'initializer=7 cannot be called; allowed: a function, or None'),
         ({'initargs': 7}, r'initargs=7 does not fit; allowed: a tuple'),
         ({'start_method': 'thread'}, r"start_method='thread' does not fit; allowed: one of 'spawn'"),
-        ({'engine': 'roy'}, r"engine='roy' does not fit; allowed: one of 'local', 'inline', 'ray'"),
+        ({'engine': 'dask'}, r"engine='dask' does not fit; allowed: one of 'local', 'inline', 'ray'"),
         ({'progress': 'yes'}, r"progress='yes' does not fit; allowed: True or False"),
         ({'total': -1}, r'total=-1 does not fit; allowed: a whole number'),
     ],

@@ -7,6 +7,7 @@ killed, how many chunks ran again, and how many of them were under way when it w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -158,10 +159,11 @@ def at_a_commit(countdown: int) -> Callable[[eisenmp.Mp], None]:
         archive = emp._started().archive
         assert archive is not None
         db = archive.journal._db
-        if countdown % 2:
-            db.set_trace_callback(lambda text: strike() if text == 'COMMIT' else None)
-        else:
-            db.set_progress_handler(lambda: strike() if db.in_transaction else None, 20)
+        with contextlib.suppress(sqlite3.ProgrammingError):  # little was left to do: it is done, and the file closed
+            if countdown % 2:
+                db.set_trace_callback(lambda text: strike() if text == 'COMMIT' else None)
+            else:
+                db.set_progress_handler(lambda: strike() if db.in_transaction else None, 20)
 
     return lay_in_wait
 

@@ -5,10 +5,14 @@ that raise in ../contract/test_errors.py and test_classic.py; slow readers in ..
 killed at once in test_death.py and test_batches.py; starts that fail again and again in test_death.py.
 """
 
+import io
 import os
 import re
 import select
 import signal
+import socket
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +21,8 @@ import psutil
 import pytest
 
 import eisenmp
+from eisenmp.wire import Kind, encode
+from eisenmp.worker.channel import WorkerChannel
 from tests.support import ALARM, FORKS, Lab, wait_until
 
 TICKETS: Final = 12
@@ -244,3 +250,48 @@ def test_what_comes_to_a_get_that_was_interrupted_is_not_lost(lab: Lab) -> None:
     letters.put('a letter')
     assert emp.queues['here'].get(timeout=ALARM) == 'a letter'
     emp.wait(ALARM)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='there is no fork')
+def test_after_half_a_message_no_other_thread_sends() -> None:
+    """The manager would take what it sends for the other half."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if not pid:
+        ours.close()
+        _break_off(theirs)
+        os._exit(9)  # it should have ended by itself
+    theirs.close()
+    with ours:
+        came = b''.join(iter(lambda: ours.recv(1 << 16), b''))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    whole = b''.join(encode(Kind.PRINT, (b'x' * 100,)))
+    assert came == whole[:50]
+
+
+def _break_off(sock: socket.socket) -> None:
+    """Send half a message and let a signal handler raise, while another thread waits for its turn."""
+
+    class Half:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(sock, name)
+
+        def sendmsg(self, pieces: list[memoryview]) -> int:
+            channel._sock = sock
+            sock.sendall(b''.join(pieces)[:50])
+            other.start()
+            raise ZeroDivisionError
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            other.join(0.2)  # it would be through by now
+            return len(text)
+
+    channel = WorkerChannel(sock, lambda _: None, shared_process=False)
+    channel._sock = Half()  # type: ignore[assignment]
+    other = threading.Thread(target=lambda: channel.send(encode(Kind.PRINT, (b'other',))), daemon=True)
+    sys.__stderr__ = Slow()  # type: ignore[misc,assignment]
+    try:
+        channel.send(encode(Kind.PRINT, (b'x' * 100,)))
+    finally:
+        os._exit(9)

@@ -95,7 +95,8 @@ def seen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, A
     emp = lab.mp()
     out, gate = emp.add_queue('out'), emp.add_queue('gate')
     emp.share('large', bytes(3 << 20))
-    lab.start(emp, onlooker.__file__, NUM_PROCS=WORKERS)
+    # the control socket has a name, in a folder of the user's own: tests/unit/test_control.py
+    lab.start(emp, onlooker.__file__, NUM_PROCS=WORKERS, CONTROL_SOCKET=False)
     for _ in range(WORKERS):
         emp.mp_input_q.put(bytes(1 << 20))
     said = [out.get(timeout=ALARM) for _ in range(WORKERS)]

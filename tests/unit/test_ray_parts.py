@@ -18,14 +18,14 @@ from eisenmp.engines import make_engine
 from eisenmp.engines.base import Exit
 from eisenmp.engines.ray.bell import Bell
 from eisenmp.engines.ray.fate import constructor_error, death_text
-from eisenmp.engines.ray.groups import Hello, Unpacker, machine, pack, split
+from eisenmp.engines.ray.groups import Hello, Unpacker, machine, pack, split, without_socket
 from eisenmp.engines.ray.handle import ActorHandle
 from eisenmp.engines.ray.shipping import collect, loaded_names, project_folders
 from eisenmp.engines.ray.wishes import Wishes, fitting, lack_text, token_advice
 from eisenmp.errors import ClusterError, ProtocolError, WorkerStartError
-from eisenmp.payload import dumps, loads
+from eisenmp.payload import dumps, loads, opened
 from eisenmp.settings import Settings
-from eisenmp.wire import LARGE, Buffer, Kind, encode
+from eisenmp.wire import ALONE, LARGE, Buffer, Kind, encode
 from tests.support import run_script, write
 
 # ---- groups
@@ -101,6 +101,15 @@ def test_large_pieces_that_are_not_there(large: list[bytes]) -> None:
     streams, _ = pack([encode(Kind.PUT, (b'x', bytes(LARGE)))])
     with pytest.raises(ProtocolError, match='a large piece of'):
         Unpacker(Kind.FIRST_TO_MANAGER, Kind.LAST_TO_MANAGER).add(0, streams, large, own=True)
+
+
+def test_a_worker_that_wants_a_socket_is_told_that_there_is_none() -> None:
+    message = without_socket(encode(Kind.LISTENING, rows=1, serial=7))
+    (frame,) = Unpacker(1, Kind.LAST_TO_WORKER).add(0, message, (), own=True)
+    assert (frame.kind, frame.serial, frame.flags) == (Kind.LISTENING, 7, ALONE)
+    number, words = opened(frame.body)
+    assert number
+    assert "ENGINE='ray'" in words
 
 
 # ---- wishes

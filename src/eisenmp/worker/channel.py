@@ -80,17 +80,17 @@ class WorkerChannel:
 
     def send(self, *messages: list[Buffer]) -> None:
         """Send messages in one go, in order."""
-        try:
-            with self._sending:
+        with self._sending:
+            try:
                 messages = (*self.noted(), *messages)
                 if self._shared is not None:
                     messages = self._placed(messages, *self._shared)
                 self._send([memoryview(p).cast("B") for message in messages for p in message if len(p)])
-        except BaseException as error:
-            if _is_of_the_system(error):
-                self._lost()
-            self._broken_off()
-            raise
+            except BaseException as error:  # still under the lock: nobody else may send now
+                if _is_of_the_system(error):
+                    self._lost()
+                self._broken_off()
+                raise
 
     def _placed(self, messages: tuple[list[Buffer], ...], lender: Lender, writer: Writer) -> tuple[list[Buffer], ...]:
         """The messages with their large pieces in shared memory, after the news of what is free there again."""

@@ -26,7 +26,7 @@ from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
 from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.engines.ray.bell import Bell
 from eisenmp.engines.ray.cluster import Cluster, connect
-from eisenmp.engines.ray.groups import own_version
+from eisenmp.engines.ray.groups import own_version, without_socket
 from eisenmp.engines.ray.handle import ActorHandle
 from eisenmp.engines.ray.link import Link
 from eisenmp.engines.ray.shipping import collect, loaded_names, project_folders
@@ -34,11 +34,10 @@ from eisenmp.engines.ray.wishes import Wishes, lack_text
 from eisenmp.engines.waker import Waker, others
 from eisenmp.errors import ClusterError, WorkerStartError
 from eisenmp.parcel import Parcel, SharedFile
-from eisenmp.wire import ALONE, HEAD_BYTES, Buffer, Kind
+from eisenmp.wire import HEAD_BYTES, Buffer, Kind
 
 __all__ = ["RayEngine"]
 
-_FLAGS_AT: Final = 1  # in a message's header
 _LOOK: Final = 0.25  # seconds between two looks at the clock while something is due
 
 
@@ -124,7 +123,7 @@ class RayEngine:
         if link is None:
             return
         if file is not None:
-            pieces = _alone(pieces)
+            pieces = without_socket(pieces)
         link.note(pieces)
         self._noted.add(link)
 
@@ -281,10 +280,3 @@ def _complete(common: dict[str, Any]) -> None:
     common["sys_path"] = folders
     common["shipment"] = collect(modules, loaded_names(sys.modules, folders), folders)
     common["settings"]["CPU_AFFINITY"] = None
-
-
-def _alone(pieces: list[Buffer]) -> list[Buffer]:
-    """A descriptor goes nowhere from here."""
-    head = bytearray(pieces[0])
-    head[_FLAGS_AT] |= ALONE
-    return [bytes(head), *pieces[1:]]

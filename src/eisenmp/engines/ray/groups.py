@@ -6,15 +6,17 @@ size it lays into its object store first, which takes ten times as long.
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from eisenmp.errors import ProtocolError
 from eisenmp.ring import shelf
-from eisenmp.wire import LARGE, Buffer, Decoder, Frame, place
+from eisenmp.wire import ALONE, LARGE, Buffer, Decoder, Frame, Kind, encode, place
 
-__all__ = ["Drained", "Hello", "Unpacker", "machine", "own_version", "pack", "split"]
+__all__ = ["Drained", "Hello", "Unpacker", "machine", "own_version", "pack", "split", "without_socket"]
 
 _INLINE: Final = 64 << 10  # bytes of an argument; Ray's own limit is 100 KiB
 _GROUP_STREAM: Final = 1 << 20  # bytes of one group
@@ -105,6 +107,14 @@ def split(messages: Iterable[list[Buffer]]) -> list[list[list[Buffer]]]:
         else:
             stream += size
     return groups
+
+
+def without_socket(message: list[Buffer]) -> list[Buffer]:
+    """What a worker is told instead of LISTENING: a descriptor goes nowhere from here."""
+    unpacker = Unpacker(Kind.LISTENING, Kind.LISTENING)
+    (frame,) = unpacker.add(0, message, (), own=True)
+    why = (errno.EOPNOTSUPP, "workers of ENGINE='ray' get no sockets of the manager's machine; open one in the worker")
+    return encode(Kind.LISTENING, (pickle.dumps(why),), flags=ALONE, serial=frame.serial)
 
 
 class Unpacker:
