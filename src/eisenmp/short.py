@@ -352,7 +352,7 @@ def imap(  # noqa: PLR0913  # keywords, each known from concurrent.futures, Pool
         initargs: its arguments.
         maxtasksperchild: chunks after which a worker is replaced by a fresh process; None: never.
         start_method: ``'spawn'``, ``'forkserver'``, ``'fork'``.
-        engine: ``'local'``; ``'inline'``: threads of this process, for debugging; ``'ray'``: workers on a cluster (docs/scale.md).
+        engine: ``'local'``; ``'inline'``: threads of this process, for debugging; ``'ray'``: workers on a cluster.
         progress: True: show on standard error how the job stands; ``'line'``, ``'tqdm'``: in that way; a function is
             called with each :class:`eisenmp.events.Snapshot`.
         total: how many items to expect, for the progress.
