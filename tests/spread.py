@@ -5,9 +5,9 @@ processes. So each Python runs each case in one of the ways, the next Python in 
 each Python every case has its turn, and so has every way of each test. Threads (``inline``) cost nothing and always
 run. ``--every-way`` runs the whole product, and so does naming a test: ``tests/….py::test_…``.
 
-``--share`` is for the second and the third Python of a run of CI, where the first one has run all: every test still has
-a case of its own there, but only each third of its cases; and of the whole programs, pages and long searches for
-counterexamples, which hardly depend on the Python, each third test.
+``--share`` is for the second and the third Python of a run of CI, where the first one has run all: of a test with many
+cases, each third; of the slow tests with a single one (whole programs, pages, faults, searches for counterexamples),
+each third test; and every other test.
 """
 
 from __future__ import annotations
@@ -24,14 +24,7 @@ import pytest
 __all__ = ['WAYS', 'Case', 'has_turn', 'leave_out', 'numbered', 'selected']
 
 _SHARES: Final = 3
-_ALIKE: Final = (
-    'browser/',
-    'cli/',
-    'examples/',
-    'property/',
-    'integration/test_pages.py',
-    'integration/test_benchmarks.py',
-)
+_ALIKE: Final = ('browser/', 'cli/', 'examples/', 'faults/', 'integration/', 'property/')
 WAYS: Final = ('spawn', 'forkserver', 'fork')  # in the order in which they take turns
 
 
