@@ -26,7 +26,7 @@ from eisenmp.errors import ClusterError, ProtocolError, WorkerStartError
 from eisenmp.payload import dumps, loads, opened
 from eisenmp.settings import Settings
 from eisenmp.wire import ALONE, LARGE, Buffer, Kind, encode
-from tests.support import run_script, write
+from tests.support import run_script, script_env, write
 
 # ---- groups
 
@@ -360,7 +360,10 @@ def test_shipped_bytecode_is_laid_down_on_the_node(tmp_path: Path) -> None:
         install({shipment!r})
         print(load({str(compiled)!r}, 'entry')())
     """
-    assert run_script(tmp_path, program).stdout == 'compiled\n'
+    temporary = tmp_path / 'temporary'
+    temporary.mkdir()
+    assert run_script(tmp_path, program, env=script_env(TMPDIR=str(temporary))).stdout == 'compiled\n'
+    assert list(temporary.iterdir()) == [], 'nothing stays of it'
 
 
 # ---- without Ray

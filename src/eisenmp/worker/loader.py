@@ -82,7 +82,8 @@ def _load_file(path: str) -> types.ModuleType:
         holder.__path__ = [folder]
         sys.modules[package] = holder
     loader = _loader(name, path)
-    spec = importlib.util.spec_from_file_location(name, getattr(loader, "path", path), loader=loader)
+    lies_at = getattr(loader, "path", path)
+    spec = importlib.util.spec_from_file_location(name, lies_at, loader=loader)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python module; known endings: {', '.join(_SUFFIXES)}")
     module = importlib.util.module_from_spec(spec)
@@ -92,6 +93,9 @@ def _load_file(path: str) -> types.ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        if lies_at != path:
+            sys.modules["eisenmp.worker.shipped"].clear_away(lies_at)
     return module
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Final
 
-__all__ = ["Shipment", "file_of", "install", "is_shipped", "loader_of"]
+__all__ = ["Shipment", "clear_away", "file_of", "install", "is_shipped", "loader_of"]
 
 Shipment = tuple[Mapping[str, bytes], Mapping[str, tuple[str, bool]]]  # path -> content; module -> (path, is a package)
 
@@ -57,6 +57,15 @@ def file_of(path: str) -> str:
     with open(here, "xb") as file:
         file.write(content)
     return here
+
+
+def clear_away(laid_down: str) -> None:
+    """It is loaded, or never will be: the file that :func:`file_of` has laid down is not needed any more."""
+    try:
+        os.remove(laid_down)
+        os.rmdir(os.path.dirname(laid_down))
+    except OSError:
+        pass  # a system that keeps what is loaded
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
