@@ -16,7 +16,7 @@ import eisenmp
 from benchmarks.contenders import Contender, Plan, part
 from benchmarks.machine import check
 from benchmarks.rounds import Contest, Figure, Goal
-from benchmarks.work import chunk_sum, square
+from benchmarks.work import chunk_sum, numbers, square
 
 __all__ = ["run"]
 
@@ -52,11 +52,6 @@ def terminal() -> Iterator[None]:
             count, _ = reader.communicate()
     if int(count) < DRAWN:
         raise AssertionError(f"nothing was drawn: {int(count)} bytes")
-
-
-def numbers(count: int) -> Iterator[int]:
-    """A generator, not a range: it has to be read item by item."""
-    yield from range(count)
 
 
 def chunks(progress: bool) -> Told:

@@ -16,7 +16,7 @@ import eisenmp
 from benchmarks.contenders import Contender, Plan, part
 from benchmarks.machine import check
 from benchmarks.rounds import Contest, Figure, Goal
-from benchmarks.work import chunk_sum, square
+from benchmarks.work import chunk_sum, numbers, square
 
 __all__ = ["run"]
 
@@ -60,11 +60,6 @@ def opened(results: Any) -> Iterator[None]:
         states = int(reader.stdout.readline())
     if states < PACE * seconds:
         raise AssertionError(f"{states} states in {seconds:.1f} s")
-
-
-def numbers(count: int) -> Iterator[int]:
-    """A generator, not a range: it has to be read item by item."""
-    yield from range(count)
 
 
 def chunks(page: bool) -> Told:

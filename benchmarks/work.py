@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "modules",
     "note",
     "note_and_wait",
+    "numbers",
     "occupied",
     "post",
     "posted",
@@ -231,3 +232,8 @@ def meet(path: str, count: int) -> None:
     deadline = time.monotonic() + 5.0
     while len(os.listdir(path)) < count and time.monotonic() < deadline:
         time.sleep(0.001)
+
+
+def numbers(count: int) -> Iterator[int]:
+    """A generator, not a range: it has to be read item by item."""
+    yield from range(count)
