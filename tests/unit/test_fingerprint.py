@@ -105,6 +105,17 @@ def test_functions_without_a_text() -> None:
     assert first == again != other
 
 
+def test_functions_without_a_text_below_a_program_that_is_one_text() -> None:
+    # from 3.13 on the text of -c is what inspect finds by the name <string>
+    code = (
+        'from tests.unit import test_fingerprint\n'
+        'test_fingerprint.test_functions_without_a_text()\n'
+        'print("done")'
+    )
+    said = subprocess.run([sys.executable, '-c', code], env=script_env(), capture_output=True, text=True)
+    assert said.stdout.strip() == 'done', said.stderr
+
+
 def test_what_shapes_results_counts_and_nothing_else(tmp_path: Path) -> None:
     assert prints(target='abc', table=[1, (2, 3)]) != prints(target='abd', table=[1, (2, 3)])
     assert 'lock' not in prints(lock=object(), target=1)

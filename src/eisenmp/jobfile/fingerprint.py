@@ -190,7 +190,12 @@ def _parts(func: Any, depth: int) -> Any:
 
 
 def _source(func: types.FunctionType) -> Any:
-    """Its text, where that can be had: another Python makes other code of it."""
+    """Its text, where that can be had: another Python makes other code of it.
+
+    Not by the name ``<string>``: all that ``exec`` makes bears it, and from Python 3.13 on so does the text of ``-c``.
+    """
+    if func.__code__.co_filename == "<string>":
+        return _code(func.__code__)
     try:
         return inspect.cleandoc(inspect.getsource(func))
     except (OSError, TypeError, SyntaxError):
