@@ -174,7 +174,7 @@ def one_job(folder: str, number: int, seed: int, how: str) -> dict[str, Any]:
     kind = Kind(rng)
     kind.short_form = kind.short_form and how == 'time'
     path, log = os.path.join(folder, f'{number}.db'), os.path.join(folder, f'{number}.log')
-    patience = 0.1 + 0.001 * sum(kind.feeders) / kind.size
+    patience = 0.04 + 0.0005 * sum(kind.feeders) / kind.size  # less than a fast machine takes; it grows with the kills
     kills = under_way = 0
     wrong: list[str] = []
     while True:
