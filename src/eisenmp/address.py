@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import ipaddress
 
 __all__ = ["ALLOWED", "TOKEN_ALLOWED", "Address", "address_of", "fits", "is_token"]
 
@@ -97,6 +99,8 @@ def is_token(value: Any) -> bool:
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    import ipaddress  # only a job with a page needs it
+
     try:
         return ipaddress.ip_address(host)
     except ValueError:

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from eisenmp.crew import Worker
 from eisenmp.job import Job
@@ -204,6 +203,8 @@ def check_of(setting: Any, listeners: Listeners, timeout: float) -> Callable[[Ch
 
 
 def _ask_url(url: str, timeout: float) -> None:
+    from urllib.parse import urlsplit  # only a check by URL needs it
+
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout) as sock:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

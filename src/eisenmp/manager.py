@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from eisenmp import affinity
-from eisenmp.account import take_report
 from eisenmp.dispatcher import Dispatcher
 from eisenmp.display import Display, print_results
 from eisenmp.engines import fitted, make_engine
@@ -24,7 +23,6 @@ from eisenmp.job import Job
 from eisenmp.leave import forget, shorten_traceback, watch_exit
 from eisenmp.payload import dumps
 from eisenmp.queues import NamedQueue
-from eisenmp.report import Report
 from eisenmp.restarts import await_wishes
 from eisenmp.results import Results
 from eisenmp.resume import take_up
@@ -39,6 +37,7 @@ from eisenmp.wire import Kind, encode
 if TYPE_CHECKING:
     from eisenmp.jobfile.archive import Archive
     from eisenmp.live import Live
+    from eisenmp.report import Report
 
 __all__ = ["Mp"]
 
@@ -489,6 +488,8 @@ class Mp(Shelf):
 
     def report(self) -> Report:
         """What the job has done with its time so far, or did in all, and what holds it up."""
+        from eisenmp.account import take_report  # only who asks for one needs it
+
         with self._lock:
             return take_report(self._started())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pprint
 import sys
 
 from eisenmp.display.stream import write
@@ -24,6 +23,8 @@ def print_results(results: Results, settings: Settings) -> None:
         lines += [f"closing of worker slot {slot}: {value!r}" for slot, value in sorted(results.closing.items())]
         lines.append(f"--- {results.summary()} ---")
     if settings.RESULTS_DICT_PRINT:
+        import pprint  # few need it
+
         lines.append(pprint.pformat(results.as_dict(), width=120))
     try:
         write(sys.stdout, "\n".join(lines) + "\n")
