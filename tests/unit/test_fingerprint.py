@@ -107,11 +107,7 @@ def test_functions_without_a_text() -> None:
 
 def test_functions_without_a_text_below_a_program_that_is_one_text() -> None:
     # from 3.13 on the text of -c is what inspect finds by the name <string>
-    code = (
-        'from tests.unit import test_fingerprint\n'
-        'test_fingerprint.test_functions_without_a_text()\n'
-        'print("done")'
-    )
+    code = 'from tests.unit import test_fingerprint\ntest_fingerprint.test_functions_without_a_text()\nprint("done")'
     said = subprocess.run([sys.executable, '-c', code], env=script_env(), capture_output=True, text=True)
     assert said.stdout.strip() == 'done', said.stderr
 
