@@ -14,13 +14,15 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from functools import partial
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
-from eisenmp.report import Report
 from eisenmp.results import Record
 from eisenmp.short import Course, OnError, Plan, source_from
 from eisenmp.sources import Items, Source, size_of
+
+if TYPE_CHECKING:
+    from eisenmp.report import Report
 
 __all__ = ["AsyncImap", "aimap", "aimap_chunks"]
 

@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from eisenmp.errors import SettingsError
 from eisenmp.functions import Function, check_function
 from eisenmp.manager import Mp
-from eisenmp.report import Report
 from eisenmp.results import Form, Outcome, Record
 from eisenmp.settings import Settings, check
 from eisenmp.sources import Source, size_of, source_of
+
+if TYPE_CHECKING:
+    from eisenmp.report import Report
 
 __all__ = ["Course", "Failure", "Imap", "Plan", "imap", "imap_chunks", "source_from"]
 
