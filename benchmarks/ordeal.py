@@ -110,7 +110,8 @@ class Ordeal:
             "again": lambda event: event.number == number and event.pid != held.pid and event.what == "begin",
             "replaced": lambda event: event.fresh,
         }
-        return self._measure(begin, held.pid, wanted)
+        # a worker that is kept from telling that it holds the task may be over its time-out sooner than this knows
+        return self._measure(begin, held.pid, wanted, since=held.at)
 
     def idle(self) -> bool:
         """Kill a worker that waits. When that has been noticed there is work again, for its replacement too."""
@@ -196,8 +197,17 @@ class Ordeal:
         os.kill(pid, signal.SIGKILL)
         return begin
 
-    def _measure(self, begin: float, victim: int, wanted: dict[str, Callable[[Event], bool]]) -> bool:
-        """Wait for all that is wanted, and keep the times. What did not happen once is not waited for again."""
+    def _measure(
+        self,
+        begin: float,
+        victim: int,
+        wanted: dict[str, Callable[[Event], bool]],
+        since: float | None = None,
+    ) -> bool:
+        """Wait for all that is wanted, and keep the times. What did not happen once is not waited for again.
+
+        `since`: so early the report and the next try may come; they count as without delay.
+        """
         open_ = {name: found for name, found in wanted.items() if name not in self.never}
         watching = "noticed" in open_ and not self._reports
         while open_ and time.perf_counter() < begin + PATIENCE:
@@ -207,10 +217,13 @@ class Ordeal:
                 self._keep("noticed", time.perf_counter() - begin)
                 del open_["noticed"]
                 self._library.mend()
-            if event is None or event.at < begin:
-                continue  # a starved neighbour may be over the time-out as well, and be replaced meanwhile
+            if event is None:
+                continue
             for name in [name for name, found in open_.items() if found(event)]:
-                self._keep(name, event.at - begin)
+                early = since if since is not None and name != "replaced" else begin
+                if event.at < early:
+                    continue  # a starved neighbour may be over the time-out as well, and be replaced meanwhile
+                self._keep(name, max(0.0, event.at - begin))
                 del open_[name]
         self.never |= set(open_)
         return not open_ or set(open_) == {"again"}  # without it, other tasks still go on

@@ -6,8 +6,8 @@ each Python every case has its turn, and so has every way of each test. Threads 
 run. ``--every-way`` runs the whole product, and so does naming a test: ``tests/….py::test_…``.
 
 ``--share`` is for the second and the third Python of a run of CI, where the first one has run all: of a test with many
-cases, each third; of the slow tests with a single one (whole programs, pages, faults, searches for counterexamples),
-each third test; and every other test.
+cases, each fifth; of the slow tests with a single one (whole programs, pages, faults, searches for counterexamples),
+each fifth test; and every other test.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pytest
 
 __all__ = ['WAYS', 'Case', 'has_turn', 'leave_out', 'numbered', 'selected']
 
-_SHARES: Final = 3
+_SHARES: Final = 5
 _ALIKE: Final = ('browser/', 'cli/', 'examples/', 'faults/', 'integration/', 'property/')
 WAYS: Final = ('spawn', 'forkserver', 'fork')  # in the order in which they take turns
 
@@ -89,7 +89,7 @@ def _axis(cases: Iterable[Case]) -> str | None:
 
 
 def has_turn(name: str, path: str, runs: int, turn: int) -> list[bool]:
-    """Which runs of one test are in the share of a Python; of three in a row, each run has its turn on one.
+    """Which runs of one test are in the share of a Python; of five in a row, each run has its turn on one.
 
     Args:
         name: of the test.
