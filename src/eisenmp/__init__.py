@@ -10,6 +10,7 @@ A map of this folder, along the way of the data::
     dispatcher.py 3 the one event loop (turns.py: who drives it); tickets.py: leases, answers; messages.py: the rest
     ledger.py       pure: tickets;  supervisor.py  pure: worker slots;  credit.py  pure: how much to hand out ahead
     suspects.py     pure: which items kill workers;  parts.py  chunks that are handed out in parts
+    remote.py       bytes that lie on another machine;  handover.py  messages made of them, and when they are lost
     measure.py      running totals of time;  account.py, report.py  what a job has done with it, and what holds it up
     traces.py       tracebacks for people;  byvalue.py  what travels by value
     listeners.py    workers' listening sockets;  steering.py  who gets which connection;  traffic.py  who has which

@@ -13,8 +13,9 @@ from eisenmp.engines.base import ProcessHandle
 from eisenmp.listeners import Wanted
 from eisenmp.measure import Hours
 from eisenmp.payload import Payload
+from eisenmp.queues import Message
 from eisenmp.supervisor import EndJob, Phase, Restart, Supervisor, TakeBack
-from eisenmp.wire import Buffer
+from eisenmp.wire import Buffer, Frame
 
 __all__ = ["Crew", "Worker", "peak_bytes"]
 
@@ -30,6 +31,9 @@ class Worker:
     results: dict[tuple[int, int], Payload] = field(default_factory=dict)  # held until the ticket is answered
     forwards: dict[tuple[int, int], list[tuple[int, Payload]]] = field(default_factory=dict)
     closing: list[tuple[int, Payload]] = field(default_factory=list)
+    far: dict[int, tuple[Frame, Message]] = field(
+        default_factory=dict
+    )  # request -> what it got, on its way from elsewhere
     answered: int = 0
     call_failures: int = 0
     done_enough: bool = False  # it has reached a limit

@@ -37,7 +37,7 @@ from functools import partial
 from typing import Final
 
 from eisenmp.crew import Worker
-from eisenmp.engines.base import Event, Exit, Ready
+from eisenmp.engines.base import Event, Exit, Handed, Ready
 from eisenmp.errors import ProtocolError, WorkerStartError
 from eisenmp.health import HealthDesk
 from eisenmp.job import Job
@@ -177,7 +177,7 @@ class Dispatcher:
             job.exchange.due(job.clock())
             deadline = job.exchange.next_deadline()
             sooner = deadline is not None and deadline < self._alarm
-            ended = any(isinstance(event.what, Exit) or event.what.kind == Kind.RETURNED for event in events)
+            ended = any(isinstance(what, Exit) or getattr(what, "kind", 0) == Kind.RETURNED for _, what in events)
             return bool(sooner or ended or job.later or job.crew.to_start)
 
     def assist(self) -> None:
@@ -244,6 +244,9 @@ class Dispatcher:
             return
         if isinstance(event.what, Exit):
             self._gone(worker, event.what)
+            return
+        if isinstance(event.what, Handed):
+            self.tickets.handover.handed(worker, event.what)
             return
         frame = event.what
         if self._job.killed and frame.kind not in (Kind.PRINT, Kind.LOG):

@@ -26,7 +26,8 @@ class Exchange:
         ledger: told about chunks that nobody will read.
 
     ``on_room`` is called with a queue when one of its entries has left, ``on_manager_read`` with queue and serial of a
-    chunk that the manager itself took; others set them. ``lock`` guards the exchange and all that it works on.
+    chunk that the manager itself took, ``on_lost`` with a message that is nowhere any more (it returns whether it will
+    come again); others set them. ``lock`` guards the exchange and all that it works on.
     """
 
     def __init__(self, table: QueueTable, ledger: Ledger) -> None:
@@ -35,6 +36,7 @@ class Exchange:
         self.lock = Guard()
         self.on_room: Callable[[NamedQueue], None] = lambda _: None
         self.on_manager_read: Callable[[int, int], None] = lambda *_: None
+        self.on_lost: Callable[[NamedQueue, Message], bool] = lambda *_: False
         self.any_getters: deque[Getter] = deque()
         self.feeding_over = False
         self.stopping = False

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import queue as std_queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from eisenmp.constants import STOP_MSG, closing_header, ticket_header
+from eisenmp.errors import ClusterError
 from eisenmp.exchange import Exchange
 from eisenmp.ledger import Chunk
 from eisenmp.payload import dumps, loads
 from eisenmp.queues import Getter, Message, NamedQueue, Putter
+from eisenmp.remote import LostError, brought
 
 __all__ = ["ManagerQueue"]
 
@@ -91,8 +94,29 @@ class ManagerQueue:
 
         Raises:
             queue.Empty: nothing came within `timeout` seconds, or at once with ``block=False``.
+            ClusterError: what was put lay on another machine, which is gone; and it was put by hand, not forwarded.
         """
         _check(timeout if block else None)
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            entry = self._next(block, timeout)
+            if entry is None:
+                return [closing_header(self.name), STOP_MSG]
+            if isinstance(entry, Chunk):
+                return [ticket_header(self.name, entry.serial), *_rows(entry)]
+            try:
+                payload = brought(entry.payload)
+            except LostError as error:
+                with self._exchange.lock:
+                    if not self._exchange.on_lost(self._queue, entry):
+                        raise ClusterError(
+                            f"a message of queue {self.name!r} cannot be had any more: {error}"
+                        ) from error
+                timeout = None if end is None else max(0.0, end - time.monotonic())
+                continue
+            return loads(payload)
+
+    def _next(self, block: bool, timeout: float | None) -> Message | Chunk | None:
         exchange = self._exchange
         got: list[Message | Chunk | None] = []
         with exchange.lock:
@@ -118,11 +142,7 @@ class ManagerQueue:
                 exchange.ledger.lease(entry, _MANAGER, 0.0, begun=True)
                 exchange.ledger.done(_MANAGER, entry.queue, entry.serial, _MANAGER, 0.0)
                 exchange.on_manager_read(entry.queue, entry.serial)
-        if entry is None:
-            return [closing_header(self.name), STOP_MSG]
-        if isinstance(entry, Chunk):
-            return [ticket_header(self.name, entry.serial), *_rows(entry)]
-        return loads(entry.payload)
+        return entry
 
     def get_nowait(self) -> Any:
         """``get(block=False)``."""

@@ -14,13 +14,15 @@ from eisenmp.credit import History, Window
 from eisenmp.crew import Crew, Worker
 from eisenmp.engines import Engine
 from eisenmp.engines.processes import manager_only
+from eisenmp.errors import ClusterError
 from eisenmp.events import Listener
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
 from eisenmp.ledger import Chunk, State
 from eisenmp.listeners import Listeners
 from eisenmp.measure import Durations
-from eisenmp.queues import NamedQueue
+from eisenmp.queues import Message, NamedQueue
+from eisenmp.remote import LostError, brought, is_remote
 from eisenmp.results import Record, Results
 from eisenmp.settings import Settings
 from eisenmp.supervisor import Supervisor
@@ -123,6 +125,12 @@ class Job:
 
     def record(self, chunk: Chunk, record: Record) -> None:
         """A chunk that a worker was at has its outcome; one that has failed may be tried again later."""
+        if chunk.owed:  # it has run for messages that were lost; its outcome was recorded before
+            if record.has_failures:
+                self.fail(
+                    ClusterError(f"ticket _TID_{chunk.serial}, run again for a message that was lost, has failed now")
+                )
+            return
         self.results.record(record)
         if record.has_failures:
             self.results.shelf.put(chunk, record)
@@ -272,6 +280,7 @@ class Job:
     def close(self) -> None:
         """The end, 6: no process is left, or none was ever started. Everybody who waits for anything is told."""
         self.close_archive()
+        self._bring_home()
         with self.lock:
             self.exchange.close()
             self.release_feeders()
@@ -282,6 +291,17 @@ class Job:
         self.on_ended()  # first: who comes back from `wait` with a Ctrl-C sets the hook of leave.py anew
         self.over.set()
         self.ended.set()
+
+    def _bring_home(self) -> None:
+        """What lies on other machines and was not read yet can be had later only if it comes here now."""
+        with self.lock:
+            messages = [entry for queue in self.table for entry in queue.entries if isinstance(entry, Message)]
+        for message in messages:
+            if not self.killed and self.error is None and is_remote(message.payload):
+                try:
+                    brought(message.payload)  # they are kept there from now on
+                except LostError as error:
+                    self.news(f"a message that nobody has read is gone: {error}")
 
     def release_feeders(self) -> None:
         """Let feeders that wait for room see that the job is over."""

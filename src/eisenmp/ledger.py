@@ -59,6 +59,9 @@ class Chunk:
     since: float = 0.0  # when it was begun last
     sent: float = 0.0  # when it was handed to its owner
     home: int = -1  # slot whose worker died, or left, with it: its replacement gets it, if it asks in time
+    owed: set[int] = field(
+        default_factory=set
+    )  # it runs again for these of the messages that it forwards, which are lost
     search: Search | None = None  # for the items that end its workers; it is handed out in parts then
 
     @property
@@ -425,7 +428,7 @@ class Ledger:
         return left >= 0
 
     def revive(self, chunk: Chunk) -> None:
-        """A chunk that has failed, or was set aside, is queued again, as if it had never been tried."""
+        """A chunk that has its outcome is queued again, as if it had never been tried."""
         self.tracks[chunk.queue].revive(chunk)
         chunk.failures = chunk.attempts = 0
         chunk.exits = []

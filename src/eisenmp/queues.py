@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from eisenmp.constants import DEFAULT_QUEUES, DEFAULT_SUFFIX
 from eisenmp.errors import SettingsError, nearest
 from eisenmp.ledger import Chunk
 from eisenmp.payload import Payload
 
-__all__ = ["Getter", "Message", "NamedQueue", "Putter", "QueueTable", "Row"]
+__all__ = ["Getter", "Message", "NamedQueue", "Origin", "Putter", "QueueTable", "Row"]
 
 Row = tuple[int, str, str, str | None, int]  # number, full name, short name, category, maxsize
 
@@ -26,6 +26,15 @@ class Message:
     """An object put by hand: no ticket, delivered once, never sent again."""
 
     payload: Payload
+    origin: Origin | None = None
+
+
+class Origin(NamedTuple):
+    """Of a message that lies elsewhere and may get lost there: the ticket that makes it, and at which place of many."""
+
+    chunk: Chunk
+    serial: int
+    place: int
 
 
 @dataclass(slots=True, eq=False)

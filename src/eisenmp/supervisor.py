@@ -226,8 +226,12 @@ class Supervisor:
 
     def somebody_asks(self) -> bool:
         """Whether there is a worker, or one is to come, that may ask for more work."""
-        asking = (Phase.WAITING, Phase.STARTING, Phase.UP)
-        return any(place.phase in asking and not place.at_end for place in self.slots[: self.size])
+        return any(self.still_asks(slot) for slot in range(self.size))
+
+    def still_asks(self, slot: int) -> bool:
+        """The same of one slot."""
+        place = self.slots[slot]
+        return slot < self.size and place.phase in (Phase.WAITING, Phase.STARTING, Phase.UP) and not place.at_end
 
     def over(self) -> bool:
         """Every entry function has returned, or its slot is given up."""

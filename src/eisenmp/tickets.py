@@ -9,6 +9,7 @@ from eisenmp.credit import History
 from eisenmp.crew import Worker
 from eisenmp.errors import CrashError, PayloadError, ProtocolError, WorkerCallError, annotate
 from eisenmp.feeder import Feeder
+from eisenmp.handover import HandoverDesk, deliver_forwards
 from eisenmp.job import Job
 from eisenmp.ledger import Chunk, State
 from eisenmp.limits import Limits
@@ -48,6 +49,7 @@ class TicketDesk:
         self._job = job
         self._named: set[int] = set()
         self.parts = PartDesk(job)
+        self.handover = HandoverDesk(job, self.get)
         self._limits = Limits(job.settings, job.clock)
         self._answered = False  # by stop_job
         self._short: dict[tuple[int, int], tuple[Worker, NamedQueue]] = {}  # workers that may get more ahead
@@ -70,11 +72,11 @@ class TicketDesk:
             job.engine.send(worker.number, encode(Kind.AHEAD, serial=request))
             return
         if self._done_enough(worker, queue):
-            self._deliver(worker, request, queue or job.table[0], None)
+            self._deliver(worker, frame, queue or job.table[0], None)
             return
         getter = Getter(
             worker.number,
-            lambda queue, entry: self._deliver(worker, request, queue, entry),
+            lambda queue, entry: self._deliver(worker, frame, queue, entry),
             lambda queue: self._allowance(worker, queue),
             slot=worker.slot,
         )
@@ -89,17 +91,19 @@ class TicketDesk:
         elif self._is_unfed(queue):
             job.exchange.at(job.clock() + _NAME_AFTER, getter, lambda: self._name_waiting(worker, queue))
 
-    def _deliver(self, worker: Worker, request: int, queue: NamedQueue, entry: Message | Chunk | None) -> None:
+    def _deliver(self, worker: Worker, request: Frame, queue: NamedQueue, entry: Message | Chunk | None) -> None:
         """Answer a request with an entry of the queue; None: with the end of its stream."""
         if isinstance(entry, Chunk):
-            self._lease(worker, entry, request)
+            self._lease(worker, entry, request.serial)
             return
+        if entry is not None:
+            self.handover.sent(worker, request, entry)
         if entry is None and not worker.told_end:
             worker.told_end = True
             self._job.crew.supervisor.told_end(worker.slot)
             self._job.crew.note_memory(worker)  # it is about to leave
         kind, payload = (Kind.END, ()) if entry is None else (Kind.MESSAGE, entry.payload)
-        self._job.engine.send(worker.number, encode(kind, payload, queue=queue.number, serial=request))
+        self._job.engine.send(worker.number, encode(kind, payload, queue=queue.number, serial=request.serial))
 
     def _allowance(self, worker: Worker, queue: NamedQueue) -> int:
         """Chunks of the queue that the worker may have in hand."""
@@ -263,7 +267,7 @@ class TicketDesk:
         job, queue = self._job, record.queue
         if job.ledger.halves and record.tickets == 1 and (items := self.parts.answered(worker, record, seconds)):
             worker.results.pop((queue, record.serial), None)
-            self._deliver_forwards(worker, record)
+            deliver_forwards(job, worker, None, record)
             self._ended(worker, queue)
             return items
         chunk = job.ledger.done(
@@ -283,17 +287,9 @@ class TicketDesk:
         job.record(chunk, record)
         if record.item_errors and record.rows >= chunk.items:  # nothing of it has come through
             worker.forwards.pop((queue, record.serial), None)
-        self._deliver_forwards(worker, record)
+        deliver_forwards(job, worker, chunk, record)
         self._ended(worker, queue, record.tickets)
         return chunk.items
-
-    def _deliver_forwards(self, worker: Worker, record: Record) -> None:
-        """What was held for these tickets goes where it belongs."""
-        if not worker.forwards:
-            return
-        for serial in range(record.serial, record.serial + record.tickets):
-            for target, payload in worker.forwards.pop((record.queue, serial), ()):
-                self._job.exchange.add_message(self._job.table[target], Message(payload))
 
     def _held_results(self, worker: Worker, record: Record) -> None:
         """Results that came before the answer, each in a message of its own. They were first."""

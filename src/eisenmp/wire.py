@@ -41,12 +41,15 @@ __all__ = [
     "WITH_ERRORS",
     "Buffer",
     "Decoder",
+    "Far",
     "Frame",
     "Kind",
     "Pieces",
     "encode",
     "place",
     "read_head",
+    "read_queue",
+    "read_serial",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -148,6 +151,18 @@ class Pieces:
         return b"".join(self.pieces)
 
 
+class Far:
+    """A body or buffer whose bytes are not here; see remote.py."""
+
+    __slots__ = ("nbytes",)
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+
+    def __len__(self) -> int:
+        return self.nbytes
+
+
 class Frame(NamedTuple):
     """One decoded message. ``body`` and ``buffers`` own their memory, or lie in shared memory that is theirs."""
 
@@ -196,9 +211,13 @@ def encode(  # noqa: PLR0913  # one argument a field of the header
         body_pieces = [body]  # type: ignore[list-item]
     if buffers:
         rest: Sequence[Buffer] = payload[1:]  # type: ignore[assignment]  # only a body lies in pieces
-        head += b"".join([_LENGTH.pack(memoryview(b).nbytes) for b in rest])
+        head += b"".join([_LENGTH.pack(_nbytes(b)) for b in rest])
         return [head, *body_pieces, *rest]
     return [head, *body_pieces]
+
+
+def _nbytes(piece: object) -> int:
+    return piece.nbytes if isinstance(piece, Far) else memoryview(piece).nbytes  # type: ignore[arg-type]  # a Buffer
 
 
 def place(message: list[Buffer], put: Callable[[Sequence[Buffer], int], int | None], least: int) -> list[Buffer]:
@@ -241,6 +260,18 @@ def _next_bytes(pieces: Iterator[Buffer], size: int) -> list[Buffer]:
             found.append(piece)
             size -= len(piece)
     return found
+
+
+def read_queue(head: Buffer) -> int:
+    """What a message says as ``queue``, from its first ``HEAD_BYTES`` bytes."""
+    queue: int = _HEAD.unpack_from(head)[3]
+    return queue
+
+
+def read_serial(head: Buffer) -> int:
+    """What a message says as ``serial``, from its first ``HEAD_BYTES`` bytes."""
+    serial: int = _HEAD.unpack_from(head)[4]
+    return serial
 
 
 def read_head(head: bytes) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import pytest
 from eisenmp.engines import Engine, make_engine
 from eisenmp.engines.base import Event, Exit
 from eisenmp.payload import dumps, loads
+from eisenmp.remote import brought
 from eisenmp.settings import Settings
 from eisenmp.wire import FOREVER, Buffer, Frame, Kind, encode
 from tests.support import ALARM, ENGINES, FORKS, write
@@ -100,7 +101,7 @@ class Bench:
         return [e.what for e in self.events if e.worker == worker and isinstance(e.what, Frame) and e.what.kind == kind]
 
     def said(self, worker: int) -> list[Any]:
-        return [loads(frame.payload) for frame in self.frames(worker, Kind.PUT)]
+        return [loads(brought(frame.payload)) for frame in self.frames(worker, Kind.PUT)]
 
     def exits(self, worker: int) -> list[Exit]:
         return [e.what for e in self.events if e.worker == worker and isinstance(e.what, Exit)]

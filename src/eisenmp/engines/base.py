@@ -2,6 +2,7 @@
 
 An engine promises: messages to a worker arrive in order; ``send``, ``flush`` and ``kill`` never block and may be called
 from any thread; everything a worker managed to send is reported before its exit; its exit is reported exactly once.
+Pieces of PUT and FORWARD may lie elsewhere when they are reported (remote.py); sent on as they are, they arrive.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer, Frame
 
-__all__ = ["Engine", "Event", "Exit", "ProcessHandle", "Ready", "exit_text"]
+__all__ = ["Engine", "Event", "Exit", "Handed", "ProcessHandle", "Ready", "exit_text"]
 
 Ready = Sequence[tuple[SelectorKey, int]]  # what a selector has told; of interest to the engine alone
 
@@ -26,11 +27,18 @@ class Exit(NamedTuple):
     text: str
 
 
+class Handed(NamedTuple):
+    """The answer to that request, whose bytes lay elsewhere (remote.py), has reached its worker, or is lost."""
+
+    request: int
+    lost: bool
+
+
 class Event(NamedTuple):
-    """Something came from a worker: a message or its exit."""
+    """Something came from a worker: a message or its exit; or what was on its way there has arrived."""
 
     worker: int
-    what: Frame | Exit
+    what: Frame | Exit | Handed
 
 
 class ProcessHandle(Protocol):

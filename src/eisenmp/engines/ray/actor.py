@@ -163,6 +163,8 @@ class Host:
     def __init__(self, kit: list[KitPart], setup: bytes) -> None:
         self._unpacker = Unpacker(1, Kind.LAST_TO_WORKER)
         self._drained = 0
+        self._shelf: dict[int, Buffer] = {}  # pieces that the manager has not asked for yet
+        self._shelved = 0  # so far
         self._kit = _opened(kit)
         self._kit.add_setup(setup)
         self._end = WorkerEnd()
@@ -176,6 +178,27 @@ class Host:
         """The `number`-th group from the manager: so many pieces of the stream, then the large pieces."""
         self._end.deliver(self._unpacker.add(number, pieces[:streams], pieces[streams:], own=True))
 
+    @ray.method(concurrency_group="push")  # type: ignore[untyped-decorator]
+    def push_far(self, number: int, streams: int, *pieces: Any) -> bool:
+        """The same for one message with pieces that lie at another actor: these come as a reference in a list.
+
+        False: they cannot be had any more, and the message is left out.
+        """
+        try:
+            large = [ray.get(piece[0]) if isinstance(piece, list) else piece for piece in pieces[streams:]]
+        except Exception:
+            self._end.deliver(self._unpacker.add(number, (), (), own=True))
+            return False
+        self._end.deliver(self._unpacker.add(number, pieces[:streams], large, own=True))
+        return True
+
+    def unshelve(self, keys: list[int]) -> list[Any]:
+        """A word that this has come to pass, and what was left here; both belong to the manager from now on.
+
+        So they outlive this process, as long as the memory of its node does.
+        """
+        return [True, *[pickle.PickleBuffer(self._shelf.pop(key)) for key in keys]]
+
     @ray.method(concurrency_group="drain")  # type: ignore[untyped-decorator]
     def drain(self) -> Drained:
         """Wait for what the worker has to say. The first call tells who we are, at once."""
@@ -183,8 +206,16 @@ class Host:
         if not number:
             return Drained(number, hello=_hello())
         messages, code = self._end.collect(number)
-        streams, large = pack(messages)
-        return Drained(number, streams, [pickle.PickleBuffer(piece) for piece in large], code)
+        shelved: list[tuple[int, int, int]] = []
+
+        def shelve(place: int, piece: Buffer) -> None:
+            self._shelf[self._shelved] = piece
+            shelved.append((place, self._shelved, memoryview(piece).nbytes))
+            self._shelved += 1
+
+        streams, large = pack(messages, shelve)
+        own = [None if piece is None else pickle.PickleBuffer(piece) for piece in large]
+        return Drained(number, streams, own, code, shelved=shelved)
 
     def signal(self, number: int) -> None:
         """Send this process a signal."""

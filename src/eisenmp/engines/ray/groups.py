@@ -9,18 +9,22 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, cast
 
+from eisenmp.constants import DEFAULT_QUEUES
 from eisenmp.errors import ProtocolError
+from eisenmp.remote import is_remote
 from eisenmp.ring import shelf
-from eisenmp.wire import ALONE, LARGE, Buffer, Decoder, Frame, Kind, encode, place
+from eisenmp.wire import ALONE, LARGE, Buffer, Decoder, Far, Frame, Kind, encode, place, read_queue
 
-__all__ = ["Drained", "Hello", "Unpacker", "machine", "own_version", "pack", "split", "without_socket"]
+__all__ = ["SHELVED_BYTES", "Drained", "Hello", "Unpacker", "machine", "own_version", "pack", "split", "without_socket"]
 
 _INLINE: Final = 64 << 10  # bytes of an argument; Ray's own limit is 100 KiB
 _GROUP_STREAM: Final = 1 << 20  # bytes of one group
 _GROUP_LARGE: Final = 32 << 20
+SHELVED_BYTES: Final = 1 << 20  # of a piece of a message from worker to worker: from here on the manager is left out
+_READ_HERE: Final = [DEFAULT_QUEUES.index(name) for name in ("mp_info_q", "mp_tools_q")]  # by the manager itself
 
 
 class Hello(NamedTuple):
@@ -35,13 +39,17 @@ class Hello(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """What a call of ``drain`` brings: the `number`-th. ``code``: the worker has ended, and nothing is left unsaid."""
+    """What a call of ``drain`` brings: the `number`-th. ``code``: the worker has ended, and nothing is left unsaid.
+
+    ``shelved``: large pieces that stay at the actor until they are asked for, as (place in `large`, key, size).
+    """
 
     number: int
     streams: Sequence[bytes] = ()
     large: Sequence[Any] = ()
     code: int | None = None
     hello: Hello | None = None
+    shelved: Sequence[tuple[int, int, int]] = ()
 
 
 def machine() -> str:
@@ -69,18 +77,30 @@ def own_version() -> str:
         return ""
 
 
-def pack(messages: Iterable[list[Buffer]]) -> tuple[list[bytes], list[Buffer]]:
-    """(pieces of the stream, large pieces that it speaks of by their place)"""
-    large: list[Buffer] = []
+def pack(
+    messages: Iterable[list[Buffer]], shelve: Callable[[int, Buffer], object] | None = None
+) -> tuple[list[bytes], list[Any]]:
+    """(pieces of the stream, large pieces that it speaks of by their place).
+
+    `shelve` gets those that need not come along, each with its place; there is None instead of them.
+    """
+    large: list[Any] = []
+    stays = False
 
     def put(pieces: Sequence[Buffer], size: int) -> int:
-        large.append(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if stays and shelve is not None and size >= SHELVED_BYTES:
+            shelve(len(large), piece)
+            large.append(None)
+        else:
+            large.append(piece)
         return len(large) - 1
 
     streams: list[bytes] = []
     waiting: list[Buffer] = []
     size = 0
     for message in messages:
+        stays = message[0][0] in (Kind.PUT, Kind.FORWARD) and read_queue(message[0]) not in _READ_HERE
         for piece in place(message, put, LARGE):
             if size and size + len(piece) > _INLINE:
                 streams.append(b"".join(waiting))
@@ -96,9 +116,12 @@ def split(messages: Iterable[list[Buffer]]) -> list[list[list[Buffer]]]:
     """The messages in groups, in order, none of which keeps its neighbours waiting for too long."""
     groups: list[list[list[Buffer]]] = []
     stream = large = 0
+    alone = False
     for message in messages:
         size = sum(map(len, message))
-        if not groups or stream > _GROUP_STREAM or large > _GROUP_LARGE:
+        far = is_remote(message)  # it may turn out to be lost, and nothing else with it
+        alone, apart = far, far or alone
+        if apart or not groups or stream > _GROUP_STREAM or large > _GROUP_LARGE:
             groups.append([])
             stream = large = 0
         groups[-1].append(message)
@@ -163,7 +186,10 @@ class Unpacker:
     def _open(self, offset: int, size: int) -> Buffer:
         if not 0 <= offset < len(self._large):
             raise ProtocolError(f"a large piece of number {offset}; {len(self._large)} have come")
-        view = memoryview(self._large[offset]).cast("B")
+        piece = self._large[offset]
+        if isinstance(piece, Far) and piece.nbytes == size:
+            return cast(Buffer, piece)
+        view = memoryview(piece).cast("B")
         if len(view) != size:
             raise ProtocolError(f"a large piece of {len(view)} bytes where {size} were said")
         return shelf("received").copy(view) if self._own else view

@@ -13,17 +13,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from eisenmp.engines.base import Event, Exit, exit_text
+from eisenmp.engines.base import Event, Exit, Handed, exit_text
 from eisenmp.engines.ray.fate import constructor_error, death_text
 from eisenmp.engines.ray.groups import Drained, Hello, Unpacker, pack, split
 from eisenmp.engines.ray.handle import ActorHandle
 from eisenmp.errors import ProtocolError
-from eisenmp.wire import Buffer, Kind
+from eisenmp.remote import Remote, is_remote
+from eisenmp.ring import shelf
+from eisenmp.wire import Buffer, Kind, read_serial
 
 __all__ = ["Link"]
 
 _DRAINS: Final = 2  # calls that wait at the actor: one comes back, and the next one is there already
 _FENCE: Final = 5.0  # seconds that Ray gets to confirm an end that we are sure of
+_FETCH: Final = 60.0  # seconds that bytes of another machine get to come here
 _KILLED: Final = Exit(-9, exit_text(-9))
 
 
@@ -124,9 +127,41 @@ class Link:
             return
         for group in split(messages):
             streams, large = pack(group)
+            if is_remote(large):
+                self._push_far(read_serial(group[0][0]), streams, large)
+                continue
             buffers = [pickle.PickleBuffer(piece) for piece in large]
             self._actor.push.remote(self._pushed, len(streams), *streams, *buffers)
             self._pushed += 1
+
+    def _push_far(self, request: int, streams: list[bytes], large: list[Any]) -> None:
+        """The answer to a request, with pieces that lie at another actor; the two see to them between themselves."""
+        buffers = [
+            [piece.ref] if isinstance(piece, Remote) and piece.here is None else pickle.PickleBuffer(_here(piece))
+            for piece in large
+        ]
+        ref = self._actor.push_far.remote(self._pushed, len(streams), *streams, *buffers)
+        self._pushed += 1
+
+        def over(result: Any, _: Any = (ref, large)) -> None:
+            if not isinstance(result, BaseException):  # else the actor is gone, and that is told elsewhere
+                self._arrive(Handed(request, lost=not result))
+
+        ref._on_completed(over)
+
+    def _unshelve(self, came: Drained) -> None:
+        """Have what was left at the actor laid into the memory of its node; only then is taken in what speaks of it."""
+        keys = [key for _, key, _ in came.shelved]
+        try:
+            done, *refs = self._actor.unshelve.options(num_returns=1 + len(keys)).remote(keys)
+        except Exception as error:  # the cluster is gone
+            self._arrive(error)
+            return
+        large = list(came.large)
+        for (place, _, size), ref in zip(came.shelved, refs, strict=True):
+            large[place] = Remote(size, ref, _fetch)
+        whole = came._replace(large=large, shelved=())
+        done._on_completed(lambda result, _=done: self._arrive(result if isinstance(result, BaseException) else whole))
 
     def _drain(self) -> None:
         try:
@@ -146,6 +181,9 @@ class Link:
 
     def _arrive(self, result: Any) -> None:
         """On a thread of Ray's."""
+        if isinstance(result, Drained) and result.shelved:
+            self._post(lambda: self._unshelve(result))
+            return
         self.arrived.append(result)
         self._on_arrived(self)
 
@@ -156,6 +194,9 @@ class Link:
         events: list[Event] = []
         while self.arrived:
             result = self.arrived.popleft()
+            if isinstance(result, Handed):
+                events.append(Event(self.number, result))
+                continue
             self._waiting -= 1
             if isinstance(result, BaseException):
                 self._failed(result)
@@ -214,3 +255,14 @@ class Link:
     def _doom(self, end: Exit) -> None:
         self._end = end
         self.doomed_at = self.doomed_at or time.monotonic()
+
+
+def _fetch(ref: Any) -> Buffer:
+    """Bring a piece from the memory of its node."""
+    import ray
+
+    return shelf("received").copy(memoryview(ray.get(ref, timeout=_FETCH)).cast("B"))
+
+
+def _here(piece: Any) -> Buffer:
+    return piece.bring() if isinstance(piece, Remote) else piece

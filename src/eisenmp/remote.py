@@ -1,0 +1,69 @@
+"""Bytes of a message that lie elsewhere, on the machine where they were made; the manager only passes on where.
+
+Only the Ray engine makes such, of large messages from worker to worker. Whoever wants the bytes in the manager has them
+brought, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from eisenmp.wire import Buffer, Far, Pieces
+
+__all__ = ["LostError", "Remote", "brought", "is_remote"]
+
+
+class LostError(Exception):
+    """The machine where the bytes lay is gone, and they with it."""
+
+
+class Remote(Far):
+    """One body or buffer.
+
+    Args:
+        nbytes: its size.
+        ref: how the engine finds it.
+        fetch: brings it here, given `ref`; may take a while.
+    """
+
+    __slots__ = ("_fetch", "_here", "ref")
+
+    def __init__(self, nbytes: int, ref: Any, fetch: Callable[[Any], Buffer]) -> None:
+        super().__init__(nbytes)
+        self.ref = ref
+        self._fetch = fetch
+        self._here: Buffer | None = None
+
+    def bring(self) -> Buffer:
+        """The bytes.
+
+        Raises:
+            LostError: they are nowhere any more.
+        """
+        if self._here is None:
+            try:
+                self._here = self._fetch(self.ref)
+            except Exception as error:
+                raise LostError(f"{self.nbytes} bytes are lost: {type(error).__name__}: {error}") from error
+            self.ref = None
+        return self._here
+
+    @property
+    def here(self) -> Buffer | None:
+        """The bytes, if they were brought before."""
+        return self._here
+
+
+def is_remote(payload: Sequence[object]) -> bool:
+    """Whether some of it lies elsewhere."""
+    return any(isinstance(piece, Far) for piece in payload)
+
+
+def brought(payload: Sequence[Any]) -> tuple[Buffer | Pieces, ...]:
+    """The same payload with all of it here.
+
+    Raises:
+        LostError: some of it is nowhere any more.
+    """
+    return tuple([piece.bring() if isinstance(piece, Remote) else piece for piece in payload])
