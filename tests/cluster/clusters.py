@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,8 +92,13 @@ class Nodes:
 
 
 @contextmanager
-def two_nodes(home: Path, cpus: int = 2) -> Iterator[Nodes]:
-    """Two nodes of `cpus` each. The network is the loopback alone, see tools/loopback.sh; else the test is skipped."""
+def two_nodes(
+    home: Path, cpus: int = 2, common: Mapping[str, str] | None = None, other: Mapping[str, str] | None = None
+) -> Iterator[Nodes]:
+    """Two nodes of `cpus` each; environment variables of both, and of the one that is not the head.
+
+    The network is the loopback alone, see tools/loopback.sh; else the test is skipped.
+    """
     import pytest
 
     if any(name != 'lo' for _, name in socket.if_nameindex()):
@@ -101,12 +106,12 @@ def two_nodes(home: Path, cpus: int = 2) -> Iterator[Nodes]:
     folder = tempfile.mkdtemp(prefix='eisenmp-nodes-')  # paths of sockets must be short
     with socket.create_server(('127.0.0.1', 0)) as free:
         address = f'127.0.0.1:{free.getsockname()[1]}'
-    nodes = Nodes(address, script_env(**secrets(home)))
+    nodes = Nodes(address, script_env(**secrets(home), **(common or {})))
     port = address.partition(':')[2]
     try:
         _start(nodes, '--head', f'--port={port}', f'--temp-dir={folder}', '--include-dashboard=false', cpus=cpus)
         wait_until(lambda: _answers(address), 'the head', _START)
-        _start(nodes, f'--address={address}', cpus=cpus)
+        _start(nodes, f'--address={address}', cpus=cpus, **(other or {}))
         _wait_for_two(nodes)
         yield nodes
     finally:
@@ -115,7 +120,7 @@ def two_nodes(home: Path, cpus: int = 2) -> Iterator[Nodes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(nodes: Nodes, *arguments: str, cpus: int) -> None:
+def _start(nodes: Nodes, *arguments: str, cpus: int, **env: str) -> None:
     command = [
         str(Path(sys.executable).with_name('ray')),
         *('start', '--block', f'--num-cpus={cpus}', f'--object-store-memory={_STORE}', '--disable-usage-stats'),
@@ -124,7 +129,7 @@ def _start(nodes: Nodes, *arguments: str, cpus: int) -> None:
     log = open(Path(nodes.env['HOME']) / f'node{len(nodes.processes)}.log', 'wb')
     with log:
         nodes.processes.append(
-            subprocess.Popen(command, env=nodes.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            subprocess.Popen(command, env={**nodes.env, **env}, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         )
 
 

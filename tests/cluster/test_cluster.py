@@ -1,10 +1,11 @@
 """A cluster of two nodes, and programs that use it: each in a process of its own, as users run them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.clusters import Nodes
+from tests.cluster.clusters import Nodes, two_nodes
 from tests.support import run_script, script_env, write
 
 PRELUDE = """
@@ -260,6 +261,105 @@ with eisenmp.Mp() as emp:
 """
     told = run(nodes, tmp_path, program, AGENT_OF=str(nodes.processes[1].pid))
     assert told.split() == ['180', '180', 'True']
+
+
+def test_a_node_that_nobody_hears_is_dead_and_is_not_heard_later(tmp_path: Path) -> None:
+    """As when its cable is pulled: its workers go on, what they held runs elsewhere, and nothing is there twice."""
+    write(
+        tmp_path,
+        """
+        import os, time
+
+        def entry(n):
+            time.sleep(0.05)
+            with open(os.path.join(os.environ['DONE_IN'], str(os.getpid())), 'a') as file:
+                file.write(f'{n} ')
+            return n, os.getpid()
+        """,
+    )
+    program = """
+import psutil, signal
+there = psutil.Process(int(os.environ['AGENT_OF']))
+(agent,) = [child for child in there.children(recursive=True) if child.name() == 'raylet']
+with eisenmp.Mp() as emp:
+    start(emp, 'worker.py', NUM_PROCS=4, CRASH_RETRIES=5)
+    emp.feed(range(300))
+    outcomes = emp.results.outcomes()
+    first = [next(outcomes) for _ in range(20)]
+    cut_off = {pid for outcome in first for _, pid in outcome.value if psutil.Process(pid).ppid() == agent.pid}
+    assert cut_off
+    agent.suspend()
+    rest = []
+    for outcome in outcomes:
+        rest.append(outcome)
+        if len(rest) == 200:
+            agent.resume()
+    seen = [n for outcome in first + rest for n, _ in outcome.value]
+    print(sorted(seen) == list(range(300)), len(rest))
+    deadline = time.monotonic() + 30
+    while any(psutil.pid_exists(pid) for pid in cut_off) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    print('gone' if not any(psutil.pid_exists(pid) for pid in cut_off) else 'still there')
+"""
+    quick = {'RAY_health_check_period_ms': '200', 'RAY_health_check_timeout_ms': '500'}
+    quick |= {'RAY_health_check_failure_threshold': '3', 'RAY_health_check_initial_delay_ms': '0'}
+    with two_nodes(tmp_path, common=quick | {'DONE_IN': str(tmp_path)}) as nodes:
+        told = run(nodes, tmp_path, program, AGENT_OF=str(nodes.processes[1].pid))
+    assert told.split() == ['True', '280', 'gone']
+
+
+def test_workers_for_whom_there_is_no_place_yet_come_with_a_node(nodes: Nodes, tmp_path: Path) -> None:
+    """As an autoscaler brings one: the job has begun with those that found a place."""
+    write(tmp_path, WHERE)
+    program = """
+import subprocess
+with eisenmp.Mp() as emp:
+    start(emp, 'worker.py', NUM_PROCS=6)
+    go = []
+
+    def seconds():
+        while not go:
+            yield 0.05
+        yield from [0.05] * 120
+
+    emp.feed(seconds())
+    outcomes = emp.results.outcomes()
+    before = {next(outcomes).value[0] for _ in range(60)}
+    command = [os.path.join(os.path.dirname(sys.executable), 'ray'), 'start', '--block', '--disable-usage-stats']
+    command += ['--address=' + os.environ['ADDRESS'], '--num-cpus=2', '--object-store-memory=100000000']
+    more = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while sum(worker.phase == 'up' for worker in emp.snapshot().workers) < 6:
+            next(outcomes)
+        go.append(True)
+        after = {outcome.value[0] for outcome in outcomes}
+    finally:
+        more.terminate()
+        more.wait()
+print(len(before), len({node for node, _ in before}), len({node for node, _ in after - before}))
+"""
+    assert run(nodes, tmp_path, program).split() == ['4', '2', '1']
+
+
+def test_a_node_with_another_eisenmp_is_named(tmp_path: Path) -> None:
+    write(tmp_path, WHERE)
+    installed = tmp_path / 'there' / 'eisenmp-9.9.9.dist-info'
+    installed.mkdir(parents=True)
+    (installed / 'METADATA').write_text('Metadata-Version: 2.1\nName: eisenmp\nVersion: 9.9.9\n')
+    program = """
+try:
+    with eisenmp.Mp() as emp:
+        start(emp, 'worker.py', NUM_PROCS=4)
+        emp.feed([0.05] * 80)
+        emp.wait(60)
+except eisenmp.ClusterError as error:
+    print(error)
+"""
+    path = os.pathsep.join([str(installed.parent), script_env()['PYTHONPATH']])
+    with two_nodes(tmp_path, other={'PYTHONPATH': path}) as nodes:
+        told = run(nodes, tmp_path, program)
+    assert told.startswith('eisenmp 9.9.9 is installed on ')
+    assert 'the manager and all nodes need the same one' in told
 
 
 def test_the_cluster_goes_away_in_mid_job(nodes: Nodes, tmp_path: Path) -> None:
