@@ -1,4 +1,4 @@
-"""The lock of a job. When it is given back, what was made ready under it is sent.
+"""The lock of a job, and what its end is waited for with. When the lock is given back, what was made ready is sent.
 
 Sending is a system call: done under the lock it would hold everybody else up, and each send would be a message of its
 own. So whoever holds the lock only notes what is to go out, and `after` is called once the lock is free.
@@ -9,10 +9,52 @@ There is no state beside the lock itself: a Ctrl-C may hit the user's thread bet
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "Latch"]
+
+
+class Latch:
+    """A ``threading.Event`` that is set once, and that a Ctrl-C in a thread that waits can do no harm.
+
+    An event has a lock inside. A Ctrl-C that hits just when it was taken leaves it taken, and whoever sets the event or
+    asks for it then waits for ever; one that hits when it was given back makes another exception of the Ctrl-C. Here
+    every thread waits for a lock of its own, in one call.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiting: deque[Any] = deque()  # locks that are held, until the latch falls
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        return self._set
+
+    def set(self) -> None:
+        """It has happened: whoever waits goes on."""
+        self._set = True
+        while self._waiting:
+            try:
+                self._waiting.popleft().release()
+            except IndexError:
+                return  # another thread was faster
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has happened, `timeout` seconds at most; return whether it has."""
+        if self._set:
+            return True
+        mine = threading.Lock()
+        mine.acquire()
+        self._waiting.append(mine)
+        if not self._set:  # else `set` may have looked before
+            mine.acquire(True, -1 if timeout is None else max(0.0, timeout))
+        try:
+            self._waiting.remove(mine)
+        except ValueError:
+            pass
+        return self._set
 
 
 class Guard:

@@ -18,6 +18,7 @@ from eisenmp.errors import ClusterError
 from eisenmp.events import Listener
 from eisenmp.exchange import Exchange
 from eisenmp.feeder import Feeder
+from eisenmp.guard import Latch
 from eisenmp.ledger import Chunk, State
 from eisenmp.listeners import Listeners
 from eisenmp.measure import Durations
@@ -85,8 +86,8 @@ class Job:
         self.single = False  # a short form: one feeder, tickets and nothing else
         self.error: BaseException | None = None  # what stopped the job, or spoilt it; the first one counts
         self.killed = False
-        self.over = threading.Event()  # every entry function has returned; results and printing are done
-        self.ended = threading.Event()  # no process is left
+        self.over = Latch()  # every entry function has returned; results and printing are done
+        self.ended = Latch()  # no process is left
         self.later: list[Callable[[], None]] = []
         self.feeders_waiting = 0  # raised before a feeder looks for room, so that no reader misses it
         self._rooms: dict[int, threading.Condition] = {}

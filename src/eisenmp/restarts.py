@@ -6,12 +6,12 @@ where there is one.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from typing import Final
 
 from eisenmp.crew import Worker
 from eisenmp.errors import JobOver, SettingsError
+from eisenmp.guard import Latch
 from eisenmp.job import Job
 from eisenmp.leaving import LeaveDesk
 from eisenmp.listeners import Wanted
@@ -27,7 +27,7 @@ class Wish:
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
-        self.done = threading.Event()
+        self.done = Latch()
         self.came_true = False
         self.why_not = "the job has ended meanwhile"
         self.before = -1  # number of the process that is to leave

@@ -17,6 +17,7 @@ from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.engines.waker import Waker, others
+from eisenmp.guard import Latch
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer
 
@@ -33,7 +34,7 @@ class _ThreadHandle:
         self._cut = cut
         self._killed = False
         self.thread: threading.Thread
-        self.done = threading.Event()
+        self.done = Latch()
 
     @property
     def pid(self) -> int:

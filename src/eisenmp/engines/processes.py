@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from eisenmp.guard import Latch
 from eisenmp.parcel import SharedFile
 from eisenmp.unnamed import clear_of_streams
 
@@ -76,7 +77,7 @@ class WorkerProcess:
         self.name = name
         self._pid = pid
         self._code: int | None = None
-        self._over = threading.Event()
+        self._over = Latch()
         self._lock = threading.Lock()
         self.sentinel = None if pid is None else open_pidfd(pid)
 

@@ -20,6 +20,7 @@ from typing import Final
 from eisenmp.engines.base import exit_text
 from eisenmp.engines.processes import WorkerProcess, close_pidfd, manager_only, open_pidfd, socket_pair, spawn
 from eisenmp.errors import ProtocolError
+from eisenmp.guard import Latch
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer, Decoder, Frame, Kind, encode
 from eisenmp.worker.template import Note
@@ -107,7 +108,7 @@ class TemplateProcess(WorkerProcess):
     def __init__(self, name: str) -> None:
         super().__init__(name, None)
         self._loop = threading.get_ident()  # the thread that learns of the pid, and so must not wait for it
-        self._known = threading.Event()  # has a pid, or never gets one
+        self._known = Latch()  # has a pid, or never gets one
         self._pidfd: int | None = None
 
     @property

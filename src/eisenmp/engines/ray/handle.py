@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 from eisenmp.engines.base import Exit
 from eisenmp.engines.ray.groups import Hello, machine
+from eisenmp.guard import Latch
 
 __all__ = ["ActorHandle"]
 
@@ -30,8 +30,8 @@ class ActorHandle:
         self.end: Exit | None = None
         self._send_signal = send_signal
         self._begun = time.monotonic()
-        self._there = threading.Event()
-        self._over = threading.Event()
+        self._there = Latch()
+        self._over = Latch()
 
     def __repr__(self) -> str:
         if self.hello is None:
