@@ -41,7 +41,7 @@ test: $(READY_DEV) ## run the tests, TESTERS processes at a time
 	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 test-ray: $(READY_RAY) ## the same on Ray clusters, in a network of their own
-	EISENMP_TESTS_ON_RAY=1 tools/loopback.sh $(BIN)/python -m pytest -k "ray or cluster" $(if $(ARGS),$(ARGS),$(RAY_TESTS))
+	EISENMP_TESTS_ON_RAY=1 tools/loopback.sh $(BIN)/python -m pytest -n 2 --dist loadfile -k "ray or cluster" $(if $(ARGS),$(ARGS),$(RAY_TESTS))
 
 soak: $(READY_DEV) ## long jobs under random faults, SOAK_SECONDS=300 in all
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)

@@ -298,7 +298,8 @@ def test_a_worker_ended_by_hand_is_replaced(lab: Lab, how: str, caplog: pytest.L
     victim = emp.proc_list[1]
     getattr(victim, how)()
     victim.join(ALARM)
-    assert victim.exitcode == (-9 if how == 'kill' or lab.in_process else -15)
+    told = -15 if not ON_RAY else 255  # Ray tells of no signals
+    assert victim.exitcode == (-9 if how == 'kill' or lab.in_process else told)
     lost = emp.queues['say'].get(timeout=ALARM)  # the replacement has taken up the same ticket
     assert lost in (0, 1)
     wait_until(lambda: emp.proc_list[1] is not victim)
@@ -500,6 +501,8 @@ def test_a_generator_raises_what_no_exception_is(lab: Lab, kind: type[BaseExcept
 @pytest.mark.parametrize('how', ['itself', 'kill', 'death'])
 def test_a_grandchild_is_left_behind(process_lab: Lab, how: str) -> None:
     """It has all that its parent had open, the channel too: neither the job's end nor a death is hidden by that."""
+    if ON_RAY and how == 'death':
+        pytest.skip('Ray learns of a death by the end of a connection, which a grandchild may hold open')
     worker = """
         import os, subprocess, sys, time
 
