@@ -176,7 +176,8 @@ class Job:
 
 def _texts(rows: Sequence[bytes]) -> list[str]:
     """Lines as text, all at once, for speed. Bytes that are no UTF-8 survive the way through."""
-    whole = b"\n".join(rows).decode("utf-8", "surrogateescape")
+    data = getattr(rows, "data", None)  # of a slab, see slabs.py
+    whole = (b"\n".join(rows) if data is None else data).decode("utf-8", "surrogateescape")
     texts = whole.split("\n")
     return [text.removesuffix("\r") for text in texts] if "\r" in whole else texts
 

@@ -20,6 +20,7 @@ from eisenmp.functions import Function
 from eisenmp.manager import Mp
 from eisenmp.results import Outcome, Part
 from eisenmp.settings import Settings
+from eisenmp.sources import Source
 
 __all__ = ["Course", "Plan"]
 
@@ -40,7 +41,7 @@ class Plan:
     """
 
     job: Job
-    source: Iterable[Any]
+    source: Iterable[Any] | Source
     lines: Lines | None
     settings: Settings
     ordered: bool = True
@@ -92,7 +93,7 @@ class Course:
         logging.getLogger("eisenmp").addFilter(_is_news)
         emp.disown()
         reader = emp.results.outcomes(ordered=plan.ordered)
-        emp.feed(plan.source, total=plan.total)
+        emp.feed(plan.source, total=plan.total)  # type: ignore[arg-type]  # a source stays what it is
         emp.launch(plan.settings, [], {}, Function(plan.job, plan.job.prepare, (), None))
         self.begun = True
         watch_reader(self._reader_left)

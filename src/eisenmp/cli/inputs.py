@@ -61,6 +61,15 @@ class Lines:
             self._begin(path)
             yield from self._lines(path)
 
+    def blocks(self) -> Iterator[tuple[bytes, int]]:
+        """The same, as they lie in the files: lines with a newline between them, and how many they are."""
+        for path in self._paths:
+            self._begin(path)
+            for block in _blocks(path):
+                count = block.count(b"\n") + 1
+                self._count += count
+                yield block, count
+
     def where(self, number: int) -> str:
         """``words.txt, line 7``, of an item counted from 0 through all files."""
         at = bisect_right(self._starts, number) - 1
@@ -80,7 +89,13 @@ class Lines:
 
 
 def _split(path: str) -> Iterator[list[bytes]]:
-    """The lines of one file, as many at a time as one read has ended.
+    """The lines of one file, as many at a time as one read has ended."""
+    for block in _blocks(path):
+        yield block.split(b"\n")
+
+
+def _blocks(path: str) -> Iterator[bytes]:
+    """The same in one piece, with a newline between any two lines.
 
     Not by a buffered file: when the program ends while a thread waits in one, the interpreter dies on its lock.
     """
@@ -89,17 +104,17 @@ def _split(path: str) -> Iterator[list[bytes]]:
         try:
             begun: list[bytes] = []  # of a line that has no end yet
             while data := os.read(file, _BLOCK):
-                first, newline, rest = data.partition(b"\n")
-                begun.append(first)
-                if not newline:
+                end = data.rfind(b"\n")
+                if end < 0:
+                    begun.append(data)
                     continue
-                lines = rest.split(b"\n")
-                lines.insert(0, b"".join(begun))
-                begun = [lines.pop()]
-                yield lines
+                begun.append(data[:end])
+                block = b"".join(begun)
+                begun = [data[end + 1 :]]
+                yield block
             last = b"".join(begun)
             if last:
-                yield [last]
+                yield last
         finally:
             if path != STDIN:
                 os.close(file)

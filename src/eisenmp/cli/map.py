@@ -17,9 +17,11 @@ from eisenmp.cli.exits import BROKEN, FAILED, TERMINATED, WRONG, BadCall, InputE
 from eisenmp.cli.inputs import STDIN, Lines, Rows, check_paths
 from eisenmp.cli.output import STDOUT, open_output
 from eisenmp.cli.reference import split_reference
+from eisenmp.cli.slabs import SlabSource
 from eisenmp.cli.spacetext import parse_range, parse_space
 from eisenmp.errors import EisenmpError, JobFileBusy, JobFileError, JobFileMismatch, SettingsError
 from eisenmp.settings import Settings
+from eisenmp.sources import Source
 
 __all__ = ["command"]
 
@@ -194,7 +196,7 @@ def _plan(path: str, ref: str, files: tuple[str, ...], options: dict[str, Any]) 
     return Plan(job, source, lines, settings, not options["unordered"], options["total"])
 
 
-def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, Iterable[Any], Lines | None]:
+def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, Iterable[Any] | Source, Lines | None]:
     """(what the items are, they, the same again if they are lines)"""
     given = [name for name in ("range_", "space") if options[name] is not None]
     if len(given) + bool(files) > 1:
@@ -211,7 +213,9 @@ def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, It
         say("reading lines from the terminal; Ctrl-D ends them")
     if not options["as_csv"]:
         lines = Lines(paths)
-        return ("json" if options["as_json"] else "text"), lines, lines
+        # a job file keeps samples of the items, one by one
+        source = lines if options["job"] is not None else SlabSource(lines)
+        return ("json" if options["as_json"] else "text"), source, lines
     rows = Rows(paths)
     rows.open()
     return "csv", rows, rows
