@@ -79,7 +79,7 @@ docs: $(READY_DOCS) ## make the site: build/site/index.html
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html --doctree-dir build/doctrees docs build/site
 	@echo "build/site/index.html"
 
-bench: $(READY_BENCH) ## measure, beside other libraries
+bench: $(READY_BENCH) $(if $(filter ray,$(ARGS)),$(READY_RAY)) ## measure, beside other libraries
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove all that these commands have made
