@@ -21,7 +21,7 @@ def test_large_pieces_of_messages_between_workers_stay(kind: int) -> None:
     messages = [
         encode(Kind.ANSWER, (BIG,), queue=QUEUE),
         encode(kind, (b'body', BIG, b'small'), queue=QUEUE),
-        encode(kind, (BIG,), queue=DEFAULT_QUEUES.index('mp_tools_q')),  # the manager reads it
+        encode(kind, (BIG,), queue=DEFAULT_QUEUES.index('mp_output_q')),  # the manager reads it
         encode(kind, (BIG[1:],), queue=QUEUE),
     ]
     _, large = pack(messages, shelf.__setitem__)

@@ -24,7 +24,8 @@ _INLINE: Final = 64 << 10  # bytes of an argument; Ray's own limit is 100 KiB
 _GROUP_STREAM: Final = 1 << 20  # bytes of one group
 _GROUP_LARGE: Final = 32 << 20
 SHELVED_BYTES: Final = 1 << 20  # of a piece of a message from worker to worker: from here on the manager is left out
-_READ_HERE: Final = [DEFAULT_QUEUES.index(name) for name in ("mp_info_q", "mp_tools_q")]  # by the manager itself
+# by the manager, itself or as a rule: what is put there had better come at once
+_READ_HERE: Final = [at for at, name in enumerate(DEFAULT_QUEUES) if name != "mp_input_q"]
 
 
 class Hello(NamedTuple):
