@@ -27,6 +27,7 @@ ROOM: Final = 32  # more workers than any test has
 _STORE: Final = 256 << 20  # bytes of shared memory
 _START: Final = 60.0  # seconds
 _STOP: Final = 5.0
+_ALONE: Final = 'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'
 
 
 def secrets(home: Path) -> dict[str, str]:
@@ -43,7 +44,7 @@ def secrets(home: Path) -> dict[str, str]:
 def private_cluster(home: Path) -> Iterator[None]:
     """This process is connected to a cluster that is its own, and that ends with this block."""
     os.environ.update(secrets(home))
-    os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'  # keeps Ray from other addresses than the loopback's
+    os.environ[_ALONE] = '0'  # keeps Ray from other addresses than the loopback's
     import ray
 
     there, over = threading.Event(), threading.Event()
@@ -107,6 +108,7 @@ def two_nodes(
     with socket.create_server(('127.0.0.1', 0)) as free:
         address = f'127.0.0.1:{free.getsockname()[1]}'
     nodes = Nodes(address, script_env(**secrets(home), **(common or {})))
+    nodes.env.pop(_ALONE, None)  # a private cluster of this process may have set it
     port = address.partition(':')[2]
     try:
         _start(nodes, '--head', f'--port={port}', f'--temp-dir={folder}', '--include-dashboard=false', cpus=cpus)
