@@ -6,8 +6,8 @@ each Python every case has its turn, and so has every way of each test. Threads 
 run. ``--every-way`` runs the whole product, and so does naming a test: ``tests/….py::test_…``.
 
 ``--share`` is for the second and the third Python of a run of CI, where the first one has run all: of a test with many
-cases, each fifth; of the slow tests with a single one (whole programs, pages, faults, searches for counterexamples),
-each fifth test; and every other test.
+cases, each fifth, and of fewer than five, one; of the slow tests with a single one (whole programs, pages, faults,
+searches for counterexamples), each fifth test; and every other test.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def has_turn(name: str, path: str, runs: int, turn: int) -> list[bool]:
     first = zlib.crc32(name.encode()) + turn
     if runs == 1:
         return [not path.startswith(_ALIKE) or first % _SHARES == 0]
-    return [(first + at) % _SHARES == 0 for at in range(runs)] if runs >= _SHARES else [True] * runs
+    return [(first + at) % min(runs, _SHARES) == 0 for at in range(runs)]
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -91,7 +91,8 @@ def test_every_test_has_a_run_in_each_share(runs: int) -> None:
     shares = [has_turn('tests/unit/test_x.py::test_y', 'unit/test_x.py', runs, turn) for turn in range(5)]
     assert all(any(share) for share in shares)
     times = [sum(has) for has in zip(*shares, strict=True)]
-    assert times == ([5] * runs if runs < 5 else [1] * runs)
+    assert sum(times) == (5 if runs < 5 else runs)
+    assert all(times), 'each run has its turn on some Python'
 
 
 def test_of_what_is_alike_everywhere_each_share_has_a_fifth() -> None:
