@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eisenmp.cli import inputs
-from eisenmp.cli.block import Job
+from eisenmp.cli.block import Job, Slab
 from eisenmp.cli.inputs import Lines
-from eisenmp.cli.slabs import Slab, SlabSource
+from eisenmp.cli.slabs import SlabSource
 from eisenmp.sources import Slices
 
 LINES = st.lists(st.binary(max_size=30).map(lambda line: line.replace(b'\n', b'')), max_size=400)

@@ -15,11 +15,42 @@ from eisenmp.errors import CrashError, StopJob
 from eisenmp.worker.channel import Disconnected
 from eisenmp.worker.loader import load
 
-__all__ = ["Block", "Failed", "Job", "as_csv", "as_json", "as_text", "error_text"]
+__all__ = ["Block", "Failed", "Job", "Slab", "as_csv", "as_json", "as_text", "error_text"]
 
 Format = Literal["text", "json", "csv", "items"]
 _NOTHING: Final = object()  # in the place of a result: no call was made
 _PACKAGE: Final = __name__.partition(".")[0] + "."
+
+
+class Slab:
+    """Some lines in a row: a sequence of bytes, which is made when somebody asks for one of them.
+
+    Args:
+        data: the lines with a newline between any two.
+        size: how many there are, one at least.
+    """
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.data = data
+        self._size = size
+        self._lines: list[bytes] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Slab, (self.data, self._size)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._apart())
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._apart()[at]
+
+    def _apart(self) -> list[bytes]:
+        if not self._lines:
+            self._lines = self.data.split(b"\n")
+        return self._lines
 
 
 class Failed(NamedTuple):
@@ -174,10 +205,9 @@ class Job:
         return Block(b"".join(lines), calls, failures, header)
 
 
-def _texts(rows: Sequence[bytes]) -> list[str]:
+def _texts(rows: Slab | Sequence[bytes]) -> list[str]:
     """Lines as text, all at once, for speed. Bytes that are no UTF-8 survive the way through."""
-    data = getattr(rows, "data", None)  # of a slab, see slabs.py
-    whole = (b"\n".join(rows) if data is None else data).decode("utf-8", "surrogateescape")
+    whole = (rows.data if isinstance(rows, Slab) else b"\n".join(rows)).decode("utf-8", "surrogateescape")
     texts = whole.split("\n")
     return [text.removesuffix("\r") for text in texts] if "\r" in whole else texts
 

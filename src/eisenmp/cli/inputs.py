@@ -57,9 +57,8 @@ class Lines:
         self._count = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for path in self._paths:
-            self._begin(path)
-            yield from self._lines(path)
+        for block, _ in self.blocks():
+            yield from block.split(b"\n")
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
         """The same, as they lie in the files: lines with a newline between them, and how many they are."""
@@ -82,20 +81,9 @@ class Lines:
         self._names.append(path)  # first the name: `where` looks for the start
         self._starts.append(self._count)
 
-    def _lines(self, path: str) -> Iterator[bytes]:
-        for lines in _split(path):
-            self._count += len(lines)
-            yield from lines
-
-
-def _split(path: str) -> Iterator[list[bytes]]:
-    """The lines of one file, as many at a time as one read has ended."""
-    for block in _blocks(path):
-        yield block.split(b"\n")
-
 
 def _blocks(path: str) -> Iterator[bytes]:
-    """The same in one piece, with a newline between any two lines.
+    """The lines of one file, as many at a time as one read has ended, with a newline between any two.
 
     Not by a buffered file: when the program ends while a thread waits in one, the interpreter dies on its lock.
     """
@@ -178,7 +166,7 @@ class Rows(Lines):
 
 def _texts(path: str) -> Iterator[str]:
     mark = "\ufeff"  # Excel begins its files with it
-    for lines in _split(path):
-        for line in lines:
+    for block in _blocks(path):
+        for line in block.split(b"\n"):
             yield line.decode("utf-8", "surrogateescape").removeprefix(mark) + "\n"
             mark = ""

@@ -7,47 +7,16 @@ to hand them on, to pickle them. Here it only looks where a line ends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Final
 
+from eisenmp.cli.block import Slab
 from eisenmp.cli.inputs import Lines
 from eisenmp.sources import Items
 
-__all__ = ["Slab", "SlabSource"]
+__all__ = ["SlabSource"]
 
 _NEAR: Final = 64  # lines: so few are looked for one by one
 _SHY: Final = 0.9  # of the way that so many lines should take by their mean length
-
-
-class Slab:
-    """Some lines in a row: a sequence of bytes, which is made when somebody asks for one of them.
-
-    Args:
-        data: the lines with a newline between any two.
-        size: how many there are, one at least.
-    """
-
-    def __init__(self, data: bytes, size: int) -> None:
-        self.data = data
-        self._size = size
-        self._lines: list[bytes] = []
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Slab, (self.data, self._size)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._apart())
-
-    def __getitem__(self, at: Any) -> Any:
-        return self._apart()[at]
-
-    def _apart(self) -> list[bytes]:
-        if not self._lines:
-            self._lines = self.data.split(b"\n")
-        return self._lines
 
 
 class SlabSource(Items):
