@@ -31,9 +31,7 @@ class Worker:
     results: dict[tuple[int, int], Payload] = field(default_factory=dict)  # held until the ticket is answered
     forwards: dict[tuple[int, int], list[tuple[int, Payload]]] = field(default_factory=dict)
     closing: list[tuple[int, Payload]] = field(default_factory=list)
-    far: dict[int, tuple[Frame, Message]] = field(
-        default_factory=dict
-    )  # request -> what it got, on its way from elsewhere
+    far: dict[int, tuple[Frame, Message]] = field(default_factory=dict)  # by request: its answer, still on the way
     answered: int = 0
     call_failures: int = 0
     done_enough: bool = False  # it has reached a limit

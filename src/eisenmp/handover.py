@@ -80,7 +80,7 @@ class HandoverDesk:
         track = job.ledger.track(chunk.queue)
         running = track.live.get(serial)
         if running is not None:  # for another one of its messages
-            running.owed.add(place)
+            running.owed |= {place}
             return
         one = replace(
             chunk,
@@ -89,7 +89,7 @@ class HandoverDesk:
             skip=chunk.skip + serial - chunk.serial,
             items=track.items[serial],
             nbytes=chunk.nbytes // chunk.tickets,
-            owed={place},
+            owed=frozenset((place,)),
         )
         job.ledger.revive(one)
         job.exchange.put_back([one])
@@ -107,5 +107,5 @@ def deliver_forwards(job: Job, worker: Worker, chunk: Chunk | None, record: Reco
                 if chunk is None or not chunk.owed or place in chunk.owed:
                     origin = Origin(chunk, serial, place) if chunk is not None and is_remote(payload) else None
                     job.exchange.add_message(job.table[target], Message(payload, origin))
-    if chunk is not None and chunk.owed:
-        chunk.owed = set()
+    if chunk is not None:
+        chunk.owed = frozenset()

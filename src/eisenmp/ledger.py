@@ -59,9 +59,7 @@ class Chunk:
     since: float = 0.0  # when it was begun last
     sent: float = 0.0  # when it was handed to its owner
     home: int = -1  # slot whose worker died, or left, with it: its replacement gets it, if it asks in time
-    owed: set[int] = field(
-        default_factory=set
-    )  # it runs again for these of the messages that it forwards, which are lost
+    owed: frozenset[int] = frozenset()  # places of lost messages among those it forwards: it runs again for these
     search: Search | None = None  # for the items that end its workers; it is handed out in parts then
 
     @property

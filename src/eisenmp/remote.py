@@ -49,11 +49,6 @@ class Remote(Far):
             self.ref = None
         return self._here
 
-    @property
-    def here(self) -> Buffer | None:
-        """The bytes, if they were brought before."""
-        return self._here
-
 
 def is_remote(payload: Sequence[object]) -> bool:
     """Whether some of it lies elsewhere."""

@@ -229,9 +229,11 @@ class Supervisor:
         return any(self.still_asks(slot) for slot in range(self.size))
 
     def still_asks(self, slot: int) -> bool:
-        """The same of one slot."""
+        """The same of one slot, which may be one of an earlier run that had more of them."""
+        if slot >= self.size:
+            return False
         place = self.slots[slot]
-        return slot < self.size and place.phase in (Phase.WAITING, Phase.STARTING, Phase.UP) and not place.at_end
+        return place.phase in (Phase.WAITING, Phase.STARTING, Phase.UP) and not place.at_end
 
     def over(self) -> bool:
         """Every entry function has returned, or its slot is given up."""

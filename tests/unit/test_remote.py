@@ -61,10 +61,12 @@ def test_they_are_brought_once() -> None:
 
     piece = Remote(5, 'here', fetch)
     assert len(piece) == 5
-    assert piece.here is None
+    assert piece.ref == 'here', 'not brought yet'
     assert brought((b'body', piece)) == brought((b'body', piece)) == (b'body', b'12345')
     assert calls == ['here']
-    assert piece.here == b'12345'
+    assert piece.bring() == b'12345'
+    assert calls == ['here']
+    assert piece.ref is None
 
 
 def test_what_cannot_be_brought_is_lost_and_says_why() -> None:

@@ -222,3 +222,12 @@ def test_no_restart_at_all() -> None:
     supervisor.budget = 0
     up(supervisor, 0.0)
     assert isinstance(down(supervisor, 50.0), EndJob)
+
+
+def test_a_slot_that_only_an_earlier_run_had_asks_for_nothing() -> None:
+    supervisor = Supervisor(2)
+    assert supervisor.still_asks(1)
+    assert not supervisor.still_asks(7)
+    supervisor.told_end(1)
+    assert not supervisor.still_asks(1)
+    assert supervisor.somebody_asks()

@@ -90,7 +90,7 @@ def pack(
 
     def put(pieces: Sequence[Buffer], size: int) -> int:
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if stays and shelve is not None and size >= SHELVED_BYTES:
+        if shelve is not None and stays and size >= SHELVED_BYTES:
             shelve(len(large), piece)
             large.append(None)
         else:
@@ -101,7 +101,11 @@ def pack(
     waiting: list[Buffer] = []
     size = 0
     for message in messages:
-        stays = message[0][0] in (Kind.PUT, Kind.FORWARD) and read_queue(message[0]) not in _READ_HERE
+        stays = (
+            shelve is not None
+            and message[0][0] in (Kind.PUT, Kind.FORWARD)
+            and read_queue(message[0]) not in _READ_HERE
+        )
         for piece in place(message, put, LARGE):
             if size and size + len(piece) > _INLINE:
                 streams.append(b"".join(waiting))

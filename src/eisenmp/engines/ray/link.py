@@ -136,10 +136,7 @@ class Link:
 
     def _push_far(self, request: int, streams: list[bytes], large: list[Any]) -> None:
         """The answer to a request, with pieces that lie at another actor; the two see to them between themselves."""
-        buffers = [
-            [piece.ref] if isinstance(piece, Remote) and piece.here is None else pickle.PickleBuffer(_here(piece))
-            for piece in large
-        ]
+        buffers = [[piece.ref] if isinstance(piece, Remote) else pickle.PickleBuffer(piece) for piece in large]
         ref = self._actor.push_far.remote(self._pushed, len(streams), *streams, *buffers)
         self._pushed += 1
 
@@ -262,7 +259,3 @@ def _fetch(ref: Any) -> Buffer:
     import ray
 
     return shelf("received").copy(memoryview(ray.get(ref, timeout=_FETCH)).cast("B"))
-
-
-def _here(piece: Any) -> Buffer:
-    return piece.bring() if isinstance(piece, Remote) else piece
