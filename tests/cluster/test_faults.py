@@ -171,3 +171,20 @@ print(len(clusters), *[child.pid for child in psutil.Process().children(recursiv
     assert count == '1'
     assert pids
     wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), 'the end of the cluster')
+
+
+def test_ctrl_c_makes_few_words(alone: dict[str, str], tmp_path: Path) -> None:
+    """Ray has a hook of its own for what nobody catches."""
+    program = """
+import itertools, os, signal
+import eisenmp
+for n, _ in enumerate(eisenmp.imap(abs, itertools.count(), max_workers=2, engine='ray')):
+    if n == 9:
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+    write(tmp_path, program, 'program.py')
+    command = [sys.executable, str(tmp_path / 'program.py')]
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode in (130, 1, -2)
+    assert 'eisenmp: the job was ended' in done.stderr
+    assert len(done.stderr.splitlines()) <= 5, done.stderr

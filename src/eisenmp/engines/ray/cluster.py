@@ -64,7 +64,10 @@ def connect(address: str | None) -> Cluster:
 def _import_ray() -> Any:
     with _environment(_PRIVATE):  # some of it is read when ray is imported
         try:
+            hook = sys.excepthook
             import ray
+
+            sys.excepthook = hook  # Ray's own would hide that a Ctrl-C is ours to tell of, see leave.py
         except ImportError as error:
             raise ClusterError(
                 f"ENGINE='ray' needs Ray, which cannot be imported ({error}); install it: pip install 'eisenmp[ray]'"
