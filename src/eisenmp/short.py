@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 from eisenmp.errors import SettingsError
 from eisenmp.functions import Function, check_function
 from eisenmp.manager import Mp
-from eisenmp.results import Form, Outcome, Record
+from eisenmp.results import Form, Outcome, OutcomeReader, Record
 from eisenmp.settings import Settings, check
 from eisenmp.sources import Source, size_of, source_of
 
@@ -141,9 +141,9 @@ class Course(Generic[R]):
 
     def close(self) -> None:
         """End the job now, and see its processes gone."""
-        self.reader.close()
         if not self.emp.results.over:
-            self.emp.kill()
+            self.emp.kill()  # first: without a reader, the feeders would have room once more
+        self.reader.close()
         self.emp.join()
 
     def abandon(self) -> None:
@@ -156,7 +156,7 @@ class Course(Generic[R]):
             return
         self._begun = False
         try:
-            _thread.start_new_thread(self.emp.kill, ())
+            _thread.start_new_thread(_kill, (self.emp, self.reader))
         except RuntimeError:  # the interpreter ends
             self.emp.kill()
 
@@ -244,6 +244,11 @@ class Course(Generic[R]):
             values.append(error)
         elif self._on_error == "raise":
             self.error = error
+
+
+def _kill(emp: Mp, _reader: OutcomeReader) -> None:
+    """End the job, and only then let go of its reader: see `Course.close`."""
+    emp.kill()
 
 
 class Imap(Iterator[R], Generic[R]):

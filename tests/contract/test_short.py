@@ -448,6 +448,30 @@ def test_whoever_leaves_ends_it_everywhere(forms: Forms, how: str) -> None:
     wait_until(lambda: not any(thread.name == 'eisenmp-dispatcher' for thread in threading.enumerate()))
 
 
+@pytest.mark.parametrize('how', ['close', 'drop'])
+def test_nothing_more_is_read_for_whoever_leaves(swift: Forms, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes until the job is told: the room of a reader who has left is nobody's."""
+    kill, killed = eisenmp.Mp.kill, threading.Event()
+
+    def kill_late(emp: eisenmp.Mp) -> None:
+        time.sleep(0.1)
+        kill(emp)
+        killed.set()
+
+    monkeypatch.setattr(eisenmp.Mp, 'kill', kill_late)
+    counted = Counted(itertools.count())
+    it = swift.dropped(lambda n: n, counted, chunksize=3, buffersize=4)
+    assert next(it) == 0
+    wait_until(lambda: held_back(it))
+    made = counted.made
+    if how == 'close':
+        it.close()
+    else:
+        del it
+    assert killed.wait(ALARM)
+    assert counted.made == made
+
+
 def test_a_long_call_does_not_hold_up_whoever_leaves(process_forms: Forms) -> None:
     it = process_forms.imap(lambda n: time.sleep(60) if n else n, itertools.count(), chunksize=1, ordered=False)
     assert next(it) == 0
