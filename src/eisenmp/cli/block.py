@@ -1,14 +1,14 @@
 """Inside a worker: a chunk of raw items in, one block of output out.
 
 Decoding, the calls and encoding are all done here, so that the manager moves bytes and nothing else. A worker loads
-json, csv and traceback when it needs them: they would cost each start ten milliseconds.
+json, csv and traceback when it needs them, and has no use for dataclasses: each would cost every start some
+milliseconds.
 """
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 from eisenmp.errors import CrashError, StopJob
@@ -19,6 +19,7 @@ __all__ = ["Block", "Failed", "Job", "Slab", "as_csv", "as_json", "as_text", "er
 
 Format = Literal["text", "json", "csv", "items"]
 _NOTHING: Final = object()  # in the place of a result: no call was made
+_PIECE: Final = 16 << 10  # bytes of lines that are worked at together: what comes of them fits into a core's cache
 _PACKAGE: Final = __name__.partition(".")[0] + "."
 
 
@@ -46,6 +47,14 @@ class Slab:
 
     def __getitem__(self, at: Any) -> Any:
         return self._apart()[at]
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, some lines at a time."""
+        at, whole = 0, self.data
+        while 0 <= (end := whole.find(b"\n", at + _PIECE)):
+            yield whole[at:end]
+            at = end + 1
+        yield whole[at:]
 
     def _apart(self) -> list[bytes]:
         if not self._lines:
@@ -83,37 +92,62 @@ class Block(NamedTuple):
     header: list[str] | None = None
 
 
-@dataclass
 class Job:
     """What is done with each chunk; travels to the workers.
 
-    Attributes:
+    Args:
         path, ref: where the function is.
         takes: what the items are: lines of text or JSON, rows of CSV, or anything.
         gives: what is made of the results.
         on_error: ``'raise'``, ``'skip'``, ``'yield'``.
         retries: how often an item that raised is tried again.
         header: names of the columns, of CSV.
+    Attributes:
         source: tells one text of the worker module from another, with ``--job``.
     """
 
-    path: str
-    ref: str
-    takes: Format = "text"
-    gives: Format = "text"
-    on_error: str = "raise"
-    retries: int = 0
-    header: Sequence[str] = ()
-    source: str = ""
+    def __init__(  # noqa: PLR0913, PLR0917  # what the command line says
+        self,
+        path: str,
+        ref: str,
+        takes: Format = "text",
+        gives: Format = "text",
+        on_error: str = "raise",
+        retries: int = 0,
+        header: Sequence[str] = (),
+    ) -> None:
+        self._path = path
+        self._ref = ref
+        self.takes = takes
+        self.gives = gives
+        self.on_error = on_error
+        self.retries = retries
+        self.header = header
+        self.source = ""
 
     def prepare(self) -> None:
         """Load the function: a worker calls this first. Raises whatever the module raises."""
-        self._function = load(self.path, self.ref)
+        self._function = load(self._path, self._ref)
         self._call = self._make_call()
 
     def __call__(self, rows: Any) -> tuple[Any, ...]:
         """Work through a chunk. A :class:`Block` comes of it, as plain data, which travels fastest."""
-        items = _texts(rows) if self.takes == "text" else rows
+        if not isinstance(rows, Slab):
+            block = self._work(_texts(b"\n".join(rows)) if self.takes == "text" else rows)
+            return (block.data, block.calls, [tuple(failure) for failure in block.failures], block.header)
+        data: list[bytes] = []
+        calls = 0
+        failures: list[tuple[int, str, str]] = []
+        for piece in rows.pieces():
+            block = self._work(_texts(piece) if self.takes == "text" else piece.split(b"\n"))
+            data.append(block.data)
+            failures += [(calls + at, text, trace) for at, text, trace in block.failures]
+            calls += block.calls
+            if failures and self.on_error == "raise":
+                break
+        return (b"".join(data), calls, failures, None)
+
+    def _work(self, items: Sequence[Any]) -> Block:
         failures: list[Failed] = []
         results: list[Any] = []
         walk = iter(items)
@@ -126,8 +160,7 @@ class Job:
                     break
                 result = self.stand_in(failures[-1].text)
             results.append(result)
-        block = self._encode(results, failures)
-        return (block.data, block.calls, [tuple(failure) for failure in block.failures], block.header)
+        return self._encode(results, failures)
 
     # ---- calls
 
@@ -205,9 +238,9 @@ class Job:
         return Block(b"".join(lines), calls, failures, header)
 
 
-def _texts(rows: Slab | Sequence[bytes]) -> list[str]:
+def _texts(lines: bytes) -> list[str]:
     """Lines as text, all at once, for speed. Bytes that are no UTF-8 survive the way through."""
-    whole = (rows.data if isinstance(rows, Slab) else b"\n".join(rows)).decode("utf-8", "surrogateescape")
+    whole = lines.decode("utf-8", "surrogateescape")
     texts = whole.split("\n")
     return [text.removesuffix("\r") for text in texts] if "\r" in whole else texts
 
