@@ -106,7 +106,7 @@ class Job:
         source: tells one text of the worker module from another, with ``--job``.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what the command line says
+    def __init__(  # what the command line says
         self,
         path: str,
         ref: str,
