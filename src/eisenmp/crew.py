@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from eisenmp.credit import History
-from eisenmp.engines import Engine
-from eisenmp.engines.base import ProcessHandle
+from eisenmp.engines.base import Engine, ProcessHandle
 from eisenmp.listeners import Wanted
 from eisenmp.measure import Hours
 from eisenmp.payload import Payload

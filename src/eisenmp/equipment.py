@@ -36,7 +36,7 @@ _FILE_ENDINGS: Final = (".py", ".pyc", ".so", ".pyd")
 
 
 class Common(NamedTuple):
-    """Something that all workers get alike; see :meth:`eisenmp.engines.Engine.equip`."""
+    """Something that all workers get alike; see :meth:`eisenmp.engines.base.Engine.equip`."""
 
     name: str
     message: list[Buffer]

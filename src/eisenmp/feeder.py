@@ -136,6 +136,7 @@ class Feeder:
         self._clock = clock
         self._exact = True
         self._step = 1  # items taken at a time; grows to `rows` when they turn out small
+        self._stride = 1  # how much of what may be cut at once is taken first
         self._constant = 0  # chunks so far of nothing but items that cannot change
         self._apart = False  # each chunk is pickled before the next one is read
         self._plain = True  # so far
@@ -287,7 +288,9 @@ class Feeder:
     def _read_quickly(self, rows: int, times: int, seconds: float) -> None:
         """Take so many times `rows` items, or what is to be had at once: none waits for long for those after it."""
         end = self._clock() + seconds
-        step = 1
+        step, self._stride = self._stride, 1
+        if step > 1 and not self.cutting:
+            self._sink.begins_batch(self)
         while times > 0:
             step = min(step, times)
             before = self._gone + self._source.count()
@@ -298,6 +301,7 @@ class Feeder:
             if times and not self.cutting:
                 self._sink.begins_batch(self)
             step *= 2
+        self._stride = max(1, step // 8)  # it came at once: the next time may begin with more
 
     def _read_chunk(self) -> bool:
         """Take the items of one chunk, in steps that fit their size. False: it came out short."""

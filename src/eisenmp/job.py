@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from eisenmp.credit import History, Window
 from eisenmp.crew import Crew, Worker
-from eisenmp.engines import Engine
+from eisenmp.engines.base import Engine
 from eisenmp.engines.processes import manager_only
 from eisenmp.errors import ClusterError
 from eisenmp.events import Listener

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from eisenmp.errors import PayloadError, ProtocolError, RemoteError, RemoteTraceback
-from eisenmp.traces import remote_text, with_sources
+from eisenmp.traces import came_by_signal, remote_text, with_sources
 from eisenmp.wire import LARGE, MOST_BUFFERS, Buffer, Pieces
 
 __all__ = [
@@ -261,8 +261,10 @@ def loads_error(payload: Sequence[Buffer | Pieces]) -> BaseException:
             if isinstance(made, BaseException):
                 made.__cause__ = cause
                 return made
-        except (Exception, SystemExit, GeneratorExit):  # a Ctrl-C is the user's
-            pass  # a class whose module the manager does not have, say, or one that refuses attributes
+        except (Exception, SystemExit, GeneratorExit) as raised:  # a Ctrl-C is the user's
+            if came_by_signal(raised):
+                raise
+            # a class whose module the manager does not have, say, or one that refuses attributes
     error = RemoteError(name, message)
     error.__cause__ = cause
     return error

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from traceback import StackSummary, TracebackException
 
-__all__ = ["remote_text", "with_sources"]
+__all__ = ["came_by_signal", "remote_text", "with_sources"]
 
 _OURS: Final = os.path.dirname(__file__) + os.sep
 _THEIRS: Final = _OURS + "examples" + os.sep  # in an installed package
@@ -31,6 +32,18 @@ def remote_text(error: BaseException) -> str:
     told = traceback.TracebackException.from_exception(error)
     _fold(told)
     return "".join(told.format()).rstrip()
+
+
+def came_by_signal(error: BaseException) -> bool:
+    """Whether a signal handler has raised it: it is meant for the program, whatever line the signal has hit."""
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _fold(told: TracebackException) -> None:

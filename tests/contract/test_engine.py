@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from eisenmp.engines import Engine, make_engine
-from eisenmp.engines.base import Event, Exit
+from eisenmp.engines import make_engine
+from eisenmp.engines.base import Engine, Event, Exit
 from eisenmp.payload import dumps, loads
 from eisenmp.remote import brought
 from eisenmp.settings import Settings

@@ -705,6 +705,46 @@ def test_results_that_do_not_open_here_cost_their_chunk(forms: Forms) -> None:
     assert all('_TID_2' in str(failure.error) for failure in it.failures)
 
 
+@pytest.mark.parametrize('raised', ['a result', 'an error'])
+@pytest.mark.parametrize('how', ['dies', 'leaves'])
+def test_a_signal_that_hits_while_a_result_is_opened(tmp_path: Path, raised: str, how: str) -> None:
+    """What a signal handler raises ends the program; what the result itself raises is an error of its ticket."""
+    text = f"""
+        import os, signal, sys
+        import eisenmp
+
+        manager = os.getpid()
+
+        def opened():
+            if os.getpid() == manager and {how == 'dies'}:
+                os.kill(manager, signal.SIGTERM)
+                sum(range(1000))
+            elif os.getpid() == manager:
+                sys.exit(8)
+            return Slow()
+
+        class Slow(Exception):
+            def __reduce__(self):
+                return opened, ()
+
+        def func(n):
+            if n != 5:
+                return n
+            if {raised == 'a result'}:
+                return Slow()
+            raise Slow()
+
+        def leave(*_):
+            sys.exit(7)
+
+        signal.signal(signal.SIGTERM, leave)
+        it = eisenmp.imap(func, range(10), max_workers=2, start_method='fork', chunksize=1, on_error='yield')
+        print([value for value in it if type(value) is int])
+        """
+    done = run_script(tmp_path, text, flags=strict('fork'), code=7 if how == 'dies' else 0)
+    assert done.stdout == ('' if how == 'dies' else '[0, 1, 2, 3, 4, 6, 7, 8, 9]\n')
+
+
 def test_items_that_do_not_travel(forms: Forms) -> None:
     items = [*range(20), things.Unpicklable(), *range(21, 30), things.Bomb(), *range(31, 40)]
     it = forms.imap(lambda n: n, iter(items), chunksize=1, on_error='skip')

@@ -4,7 +4,7 @@
 
     app.py        the commands' names, help texts of the whole; loads a command when it is called
     exits.py      exit codes, and what is said on standard error
-    map.py        eisenmp map: the options;  course.py  the job
+    map.py        eisenmp map: the options;  mapping.py  what they ask for;  course.py  the job
     block.py        inside a worker: lines in, calls, results out
     inputs.py       files, line by line;  spacetext.py  --range and --space
     output.py       standard output, or a file that is there whole or not at all
@@ -18,6 +18,7 @@ Workers import this package for block.py, so nothing here may load the command l
 
 from __future__ import annotations
 
+import gc
 import sys
 
 __all__ = ["main"]
@@ -26,6 +27,7 @@ __all__ = ["main"]
 def main() -> int:
     """Run the command with the arguments of this process; return the exit code."""
     try:
+        gc.disable()  # what is loaded stays: there is nothing to collect
         try:
             import click
         except ImportError:
@@ -34,6 +36,7 @@ def main() -> int:
         from eisenmp.cli.app import start
 
         del click
+        gc.enable()
         return start()
     except KeyboardInterrupt:  # while things were loaded
         return 130

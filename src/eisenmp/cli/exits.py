@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -21,6 +22,7 @@ __all__ = [
     "InputError",
     "OutputClosed",
     "OutputError",
+    "leave",
     "say",
 ]
 
@@ -61,3 +63,17 @@ def say(text: str) -> None:
         sys.stderr.flush()
     except (AttributeError, OSError, ValueError):
         pass  # it is closed: nobody is left to tell
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now.
+
+    For commands that have loaded nothing of the user's, and have seen their output written: to take some hundred
+    modules apart first would take ten milliseconds.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # closed
+    os._exit(code)

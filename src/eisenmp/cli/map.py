@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import stat
-import sys
-from collections.abc import Iterable
+import gc
 from typing import Any
 
 import click
 
-from eisenmp.cli.block import Format, Job
-from eisenmp.cli.course import Course, Plan
-from eisenmp.cli.exits import BROKEN, FAILED, TERMINATED, WRONG, BadCall, InputError, OutputError, say
-from eisenmp.cli.inputs import STDIN, Lines, Rows, check_paths
-from eisenmp.cli.output import STDOUT, open_output
+from eisenmp.cli.exits import leave
 from eisenmp.cli.reference import split_reference
-from eisenmp.cli.slabs import SlabSource
-from eisenmp.cli.spacetext import parse_range, parse_space
-from eisenmp.errors import EisenmpError, JobFileBusy, JobFileError, JobFileMismatch, SettingsError
-from eisenmp.settings import Settings
-from eisenmp.sources import Source
+from eisenmp.engines import early
+from eisenmp.settings import usable_cores
 
 __all__ = ["command"]
 
@@ -105,7 +94,7 @@ class _Chunksize(click.ParamType[Any]):
 )
 @click.option("--force", is_flag=True, help="With --job: go on although the function or the items have changed.")
 @click.option("--trust", is_flag=True, help="With --job: open a file that somebody else has made, which may run code.")
-def command(worker: str, files: tuple[str, ...], **options: Any) -> int:
+def command(worker: str, files: tuple[str, ...], **options: Any) -> None:
     """Call a Python function with each line of the input, on all cores, and print the results in order.
 
     \b
@@ -124,105 +113,21 @@ def command(worker: str, files: tuple[str, ...], **options: Any) -> int:
       eisenmp map model.py:score --job scores.db --out scores.txt rows.txt
     """
     path, ref = split_reference(worker)
-    if "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # for dotted modules, as with `python -m`
+    if options["start_method"] == "spawn":
+        early.begin(options["workers"] or usable_cores())
     try:
-        plan = _plan(path, ref, files, options)
-        output = open_output(options["out"])
-    except (SettingsError, InputError) as error:
-        raise BadCall(str(error)) from error
-    except OutputError as error:
-        say(str(error))
-        return BROKEN
-    sys.stdout = sys.stderr  # standard output belongs to the results: what the function prints is shown beside them
-    _heed_sigterm()
-    return _run(Course(plan, output))
+        code = _run(path, ref, files, options)
+    finally:
+        early.end()
+    leave(code)
 
 
-def _heed_sigterm() -> None:
-    """It shall put things in order here. A worker that is a fork of us must go at once."""
-    owner = os.getpid()
-
-    def end(*_: object) -> None:
-        if os.getpid() != owner:
-            os._exit(TERMINATED)
-        sys.exit(TERMINATED)
-
-    signal.signal(signal.SIGTERM, end)
-
-
-def _run(course: Course) -> int:
+def _run(path: str, ref: str, files: tuple[str, ...], options: dict[str, Any]) -> int:
+    """Load what runs a job, while the workers load theirs, and run it."""
+    gc.disable()  # what is loaded stays: there is nothing to collect
     try:
-        return course.run()
-    except SettingsError as error:
-        say(str(error))
-        return WRONG
-    except (JobFileMismatch, JobFileBusy) as error:
-        say(str(error))
-        return FAILED
-    except JobFileError as error:
-        say(str(error))
-        return BROKEN if course.begun else WRONG
-    except EisenmpError as error:
-        say(str(error))
-        return BROKEN if isinstance(error, InputError | OutputError) else FAILED
-
-
-def _plan(path: str, ref: str, files: tuple[str, ...], options: dict[str, Any]) -> Plan:
-    """Everything that can be known before a process starts.
-
-    Raises:
-        SettingsError, InputError: it does not fit.
-    """
-    takes, source, lines = _source(files, options)
-    gives: Format = "json" if options["as_json"] else "csv" if options["as_csv"] else "text"
-    job = Job(path, ref, takes, gives, options["on_error"], options["retries"], getattr(lines, "header", ()))
-    if options["job"] is not None:
-        from eisenmp.jobfile.fingerprint import source_digest
-
-        job.source = source_digest(path).hex()
-    settings = Settings(
-        NUM_PROCS=options["workers"],
-        NUM_ROWS=options["chunksize"],
-        CHUNK_TIMEOUT=options["timeout"],
-        START_METHOD=options["start_method"],
-        WORKER_CALL="chunk",
-        ON_ERROR="skip",
-        INFO_ENABLE=_shows_progress(options),
-        JOB=options["job"],
-        JOB_FORCE=options["force"],
-        JOB_TRUST=options["trust"],
-    )
-    return Plan(job, source, lines, settings, not options["unordered"], options["total"])
-
-
-def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, Iterable[Any] | Source, Lines | None]:
-    """(what the items are, they, the same again if they are lines)"""
-    given = [name for name in ("range_", "space") if options[name] is not None]
-    if len(given) + bool(files) > 1:
-        raise SettingsError("files, --range and --space exclude each other: give one of them")
-    if given and options["as_csv"]:
-        raise SettingsError("--csv is for files: with --range and --space, use --json or nothing")
-    if options["range_"] is not None:
-        return "items", parse_range(options["range_"]), None
-    if options["space"] is not None:
-        return "items", parse_space(options["space"]), None
-    paths = files or (STDIN,)
-    check_paths(paths)
-    if STDIN in paths and sys.stdin is not None and sys.stdin.isatty() and options["progress"] is not False:
-        say("reading lines from the terminal; Ctrl-D ends them")
-    if not options["as_csv"]:
-        lines = Lines(paths)
-        # a job file keeps samples of the items, one by one
-        source = lines if options["job"] is not None else SlabSource(lines)
-        return ("json" if options["as_json"] else "text"), source, lines
-    rows = Rows(paths)
-    rows.open()
-    return "csv", rows, rows
-
-
-def _shows_progress(options: dict[str, Any]) -> bool:
-    """On a terminal, unless the results may run over the same one: a pipe may lead there, too."""
-    if options["progress"] is not None or sys.stderr is None:
-        return bool(options["progress"])
-    return sys.stderr.isatty() and (options["out"] is not None or stat.S_ISREG(os.fstat(STDOUT).st_mode))
+        from eisenmp.cli.mapping import run
+    finally:
+        gc.freeze()
+        gc.enable()
+    return run(path, ref, files, options)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from eisenmp.engines.base import Engine
-from eisenmp.engines.inline import InlineEngine
-from eisenmp.engines.local import LocalEngine
-from eisenmp.settings import Settings
+from typing import TYPE_CHECKING
 
-__all__ = ["Engine", "fitted", "make_engine"]
+if TYPE_CHECKING:
+    from eisenmp.engines.base import Engine
+    from eisenmp.settings import Settings
+
+__all__ = ["fitted", "make_engine"]
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -17,11 +18,15 @@ def make_engine(settings: Settings) -> Engine:
         ClusterError: there is no Ray, or no cluster.
     """
     if settings.ENGINE == "inline":
+        from eisenmp.engines.inline import InlineEngine
+
         return InlineEngine()
     if settings.ENGINE == "ray":
         from eisenmp.engines.ray import RayEngine, Wishes  # Ray is large, and an extra
 
         return RayEngine(Wishes.of(settings))
+    from eisenmp.engines.local import LocalEngine
+
     return LocalEngine(settings.START_METHOD)
 
 

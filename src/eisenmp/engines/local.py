@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from eisenmp.engines import early
 from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready, exit_text
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.enclosures import HasDescriptor
-from eisenmp.engines.processes import WorkerProcess, fork, manager_only, socket_pair, spawn
+from eisenmp.engines.processes import WorkerProcess, channel_pair, fork, spawn
 from eisenmp.engines.waker import Waker, others
 from eisenmp.errors import ProtocolError
 from eisenmp.parcel import SharedFile
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalEngine"]
 
 _LINGER: Final = 1.0  # seconds that a process may outlive its closed channel before it is killed
-_BUFFER: Final = 1 << 20  # wish for the kernel's socket buffers; the system may give less
 
 
 @dataclass(slots=True, eq=False)
@@ -70,13 +70,7 @@ class LocalEngine:
             self._forkserver.equip(message, files)
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> ProcessHandle:
-        ours, theirs = _pair()
-        try:
-            process = self._launch(worker, name, theirs)
-        except BaseException:
-            ours.close()
-            theirs.close()
-            raise
+        ours, process = self._begin(worker, name)
         entry = _Worker(worker, process, ManagerChannel(ours, shares=True))
         self._workers[worker] = entry
         self._selector.register(ours, selectors.EVENT_READ, entry)
@@ -91,16 +85,32 @@ class LocalEngine:
         self.flush()
         return process
 
+    def _begin(self, worker: int, name: str) -> tuple[socket.socket, WorkerProcess]:
+        """Our end of a worker's channel, and its process."""
+        if self._method == "spawn" and not self._files() and (begun := early.take(name)) is not None:
+            return begun
+        ours, theirs = channel_pair()
+        try:
+            return ours, self._launch(worker, name, theirs)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+
     def _launch(self, worker: int, name: str, child: socket.socket) -> WorkerProcess:
         """Start the process; `child` is its own from now on."""
         if self._method == "forkserver":
             return self._fork_server().start(worker, name, child)
         with child:
             if self._method == "spawn":
-                return spawn(name, child, files=[file for _, files in self._kit.values() for file in files])
+                return spawn(name, child, files=self._files())
             from eisenmp.worker.main import run_forked
 
             return fork(name, child, run_forked)
+
+    def _files(self) -> list[SharedFile]:
+        """What a fresh interpreter inherits."""
+        return [file for _, files in self._kit.values() for file in files]
 
     def _fork_server(self) -> ForkServer:
         if self._forkserver is None:
@@ -258,14 +268,3 @@ class LocalEngine:
         entry.process.block()
         self._ended.append(entry)
         self.wake()
-
-
-def _pair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket_pair()
-    manager_only.add(ours)
-    for sock in (ours, theirs):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        except OSError:
-            pass  # smaller buffers are slower, not wrong
-    return ours, theirs

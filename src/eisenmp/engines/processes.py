@@ -24,6 +24,7 @@ __all__ = [
     "ForkedProcess",
     "SpawnedProcess",
     "WorkerProcess",
+    "channel_pair",
     "close_pidfd",
     "fork",
     "manager_only",
@@ -36,6 +37,8 @@ __all__ = [
 class _Closes(Protocol):
     def close(self) -> None: ...
 
+
+_BUFFER: Final = 1 << 20  # wish for the kernel's socket buffers; the system may give less
 
 # What a forked child must close: with a sibling's socket, its end-of-file would never show; a selector is one and the
 # same in both processes; and nobody has a part in his siblings' channels and handles.
@@ -195,6 +198,18 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
         one.close()
         other.close()
         raise
+
+
+def channel_pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a worker's channel: the manager's, which no fork keeps, and the worker's."""
+    ours, theirs = socket_pair()
+    manager_only.add(ours)
+    for sock in (ours, theirs):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        except OSError:
+            pass  # smaller buffers are slower, not wrong
+    return ours, theirs
 
 
 def _clear(sock: socket.socket) -> socket.socket:

@@ -11,6 +11,7 @@ from eisenmp.errors import CrashError, ResultsError
 from eisenmp.ledger import State
 from eisenmp.payload import loads_error
 from eisenmp.results.outcome import Form, Outcome, Part, Record, item_failures, opened_parts
+from eisenmp.traces import came_by_signal
 
 __all__ = ["Facts", "outcome_of", "outcomes_of"]
 
@@ -87,6 +88,8 @@ def outcome_of(record: Record, at: int, name: str, facts: Facts) -> Outcome:
             value[place] = error
         return made(value, failures[0][1] if failures else None, tuple(failures))
     except (Exception, SystemExit, GeneratorExit) as reason:  # a Ctrl-C is the user's
+        if came_by_signal(reason):
+            raise
         error = ResultsError(f"the result of _TID_{at} of {name!r} cannot be unpickled here: {reason!r}")
         error.__cause__ = reason
         return made(None, error)

@@ -1,0 +1,65 @@
+"""Worker processes that begin before there is a job.
+
+An interpreter and the worker's modules take as long to load as the manager's do. Who knows that there will be a job
+before he has loaded what it takes to run one (cli/map.py) has the workers load theirs at the same time, on the other
+cores. They wait for their job, and end when their channel is closed: nobody has told them anything yet.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections import deque
+from typing import Final
+
+from eisenmp.engines.processes import WorkerProcess, channel_pair, spawn
+
+__all__ = ["begin", "end", "take"]
+
+_waiting: Final[deque[tuple[socket.socket, WorkerProcess]]] = deque()
+
+
+def begin(count: int) -> None:
+    """Start so many processes: the next workers that are spawned. Call :func:`end` in any case."""
+    before = None
+    if hasattr(signal, "pthread_sigmask"):  # a Ctrl-C is not for them; they would tell where it has hit them
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        for _ in range(count):
+            _begin_one()
+    except OSError:
+        pass  # whoever spawns the workers of the job meets the same, and tells of it
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_one() -> None:
+    ours, theirs = channel_pair()
+    with theirs:
+        try:
+            _waiting.append((ours, spawn("early", theirs)))
+        except BaseException:
+            ours.close()
+            raise
+
+
+def take(name: str) -> tuple[socket.socket, WorkerProcess] | None:
+    """The manager's end of its channel, and a process that has begun, if there is one. It is called `name` now."""
+    try:
+        ours, process = _waiting.popleft()
+    except IndexError:
+        return None
+    process.name = name
+    return ours, process
+
+
+def end() -> None:
+    """Those that nobody took end now."""
+    while _waiting:
+        ours, process = _waiting.popleft()
+        ours.close()
+        process.kill()
+        process.block()
+        process.poll()
+        process.ended()
