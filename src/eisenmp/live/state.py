@@ -19,7 +19,7 @@ from eisenmp.tap import Answer
 
 __all__ = ["States"]
 
-_SAMPLE = 1000  # answers of one look that the latency is made of, at most
+_SAMPLE = 250  # answers of one look that the latency is made of, at most
 
 
 class States:
@@ -145,17 +145,15 @@ def _worker(row: WorkerRow, pid: int) -> dict[str, Any]:
 
 def _latency(answers: Sequence[Answer]) -> dict[str, Any]:
     """From being sent to the answer, of chunks, those that travelled together included."""
-    count = len(answers)
-    every = max(1, count // _SAMPLE)
-    sample = [answers[at] for at in range(0, count, every)] if every > 1 else answers
-    spans = sorted((answer.end - answer.sent, answer.tickets) for answer in sample)
-    tickets = sum(answer.tickets for answer in answers)
+    every = max(1, len(answers) // _SAMPLE)
+    spans = sorted([(answer.end - answer.sent, answer.tickets) for answer in list(answers)[::every]])
+    tickets = sum([answer.tickets for answer in answers])
     return {"p50": _rounded(_quantile(spans, 0.5), 6), "p95": _rounded(_quantile(spans, 0.95), 6), "n": tickets}
 
 
 def _quantile(weighted: Sequence[tuple[float, int]], share: float) -> float | None:
     """The least value that so large a share of the weight does not exceed. `weighted`: (value, weight), ascending."""
-    rest = share * sum(weight for _, weight in weighted)
+    rest = share * sum([weight for _, weight in weighted])
     for value, weight in weighted:
         rest -= weight
         if rest <= 0:
