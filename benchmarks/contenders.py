@@ -57,13 +57,22 @@ class Plan:
         """Whether a contender is to run. Limits run with ours: they are cheap, and goals are measured by them."""
         return self.peers is None or name.startswith((OURS, "limit", *self.peers))
 
-    def compete(self, contenders: Sequence[Contender[T]], *, most: int | None = None, warm_up: bool = True) -> Turns[T]:
+    def compete(
+        self,
+        contenders: Sequence[Contender[T]],
+        *,
+        most: int | None = None,
+        warm_up: bool = True,
+        tries: int = 1,
+        seconds: Callable[[T], float] | None = None,
+    ) -> Turns[T]:
         """Let those who are wanted and can run take turns.
 
         Args:
             contenders: all that there are.
             most: no more rounds than this, whatever was asked for: each takes long, and hardly varies.
             warm_up: run a round before that does not count.
+            tries, seconds: the fastest of so many runs counts; see `take_turns`.
         """
         left_out: dict[str, str] = {}
         able: dict[str, Callable[[], T]] = {}
@@ -75,7 +84,7 @@ class Plan:
             else:
                 able[contender.name] = partial(_watched, contender)
         rounds = self.rounds if most is None else min(self.rounds, most)
-        turns = take_turns(able, rounds, warm_up=warm_up)
+        turns = take_turns(able, rounds, warm_up=warm_up, tries=tries, seconds=seconds)
         turns.left_out = left_out
         return turns
 

@@ -48,6 +48,12 @@ class Test_turns:
         assert len(log) == 6
         assert all(len(values) == 2 and min(values) >= 2 for values in turns.values.values())
 
+    def test_of_several_tries_the_fastest_counts(self) -> None:
+        log: list[str] = []
+        turns = take_turns(contenders('ab', log), 2, tries=3, seconds=lambda value: abs(value - 7))
+        assert ''.join(log) == 'ba' + 'abbaab' + 'baabba', 'one round that does not count, and two of three tries'
+        assert turns.values == {'a': [6, 9], 'b': [7, 8]}
+
     def test_whoever_fails_is_out_and_the_others_go_on(self) -> None:
         log: list[str] = []
         field = contenders('ab', log)

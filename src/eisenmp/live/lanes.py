@@ -202,7 +202,8 @@ class Lanes:
             Bars that are new or have changed.
         """
         if phases:
-            for one in sorted([*answers, *phases], key=_when):
+            happened: list[Answer | Phased] = [*answers, *phases]
+            for one in sorted(happened, key=_when):
                 if isinstance(one, Phased):
                     self._lane(one.slot).phase(one.phase, one.at - began)
                 else:
