@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from operator import itemgetter
 from typing import Final
 
@@ -26,6 +27,7 @@ Told = dict[str, float]
 WITHOUT: Final = "eisenmp without"
 WITH: Final = "eisenmp with the display"
 
+BEFORE: Final = 8  # part of the results: until then workers start
 TRIES: Final = 4  # the fastest of them counts
 COUNT: Final = 20_000_000  # items in chunks of 1000: a million are done before anything is drawn
 SINGLES: Final = 4_000_000  # chunks of one item
@@ -57,11 +59,11 @@ def terminal() -> Iterator[None]:
 
 
 def chunks(progress: bool) -> Told:
-    """Chunks of 1000, from the first result to the last."""
+    """Chunks of 1000, from when all are at work to the last result."""
     with eisenmp.imap_chunks(
         chunk_sum, numbers(COUNT), max_workers=2, chunksize=1000, progress=progress, total=COUNT
     ) as results:
-        total = next(results)
+        total = sum(islice(results, COUNT // 1000 // BEFORE))
         begin = time.perf_counter()
         total += sum(results)
         told = _told(begin)
@@ -70,11 +72,11 @@ def chunks(progress: bool) -> Told:
 
 
 def singles(progress: bool) -> Told:
-    """Chunks of one item, from the first result to the last."""
+    """Chunks of one item, from when all are at work to the last result."""
     with eisenmp.imap(
         square, numbers(SINGLES), max_workers=2, chunksize=1, progress=progress, total=SINGLES
     ) as results:
-        count = len([next(results)])
+        count = sum(1 for _ in islice(results, SINGLES // BEFORE))
         begin = time.perf_counter()
         count += sum(1 for _ in results)
         told = _told(begin)

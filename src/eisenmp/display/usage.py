@@ -18,6 +18,7 @@ class Used(NamedTuple):
 
 _UTIME: Final = 11  # places in /proc/<pid>/stat behind the name, which may hold blanks
 _RSS: Final = 21
+_STAT: Final = 4096  # bytes; it has some hundred
 
 
 def used_by(pids: Iterable[int]) -> dict[int, Used]:
@@ -39,8 +40,12 @@ def used_here() -> Used | None:
 
 def _from_proc(pid: int) -> Used | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            parts = file.read().rpartition(b")")[2].split()
+        # Each system call gives the interpreter away, to a feeder that keeps it for milliseconds: as few as can be.
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        try:
+            parts = os.read(file, _STAT).rpartition(b")")[2].split()
+        finally:
+            os.close(file)
         ticks = int(parts[_UTIME]) + int(parts[_UTIME + 1])
         return Used(ticks / os.sysconf("SC_CLK_TCK"), int(parts[_RSS]) * os.sysconf("SC_PAGE_SIZE"))
     except (OSError, ValueError, IndexError, AttributeError):

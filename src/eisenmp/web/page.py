@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -24,6 +25,7 @@ __all__ = ["Page"]
 
 _THREAD: Final = "eisenmp-page"
 _PATIENCE: Final = 1.0  # seconds that browsers get to hear the last state
+_TICK: Final = 1.0  # seconds
 _MOST: Final = 64  # connections at a time
 
 
@@ -46,7 +48,7 @@ class Page:
         manager_only.add(self._socket)
         self.url = f"{address.url(self._socket.getsockname()[1])}#token={self._token}"
         app = Gate(make_app(shown, metrics), address, self._token)
-        self._server = uvicorn.Server(
+        self._server = _Server(
             _Config(
                 app,
                 http=_Connection,
@@ -69,7 +71,7 @@ class Page:
 
     def close(self) -> None:
         """The job is over, and the live view has told so: let browsers hear it, and be gone."""
-        self._server.should_exit = True
+        self._server.leave()
         if self._thread.ident is None:
             self._socket.close()
         elif self._thread is not threading.current_thread():
@@ -114,6 +116,28 @@ class _Config(uvicorn.Config):
 
     def configure_logging(self) -> None:
         pass
+
+
+class _Server(uvicorn.Server):
+    """Looks at its clock once a second. Ten times, as is usual, would take the interpreter from the feeders as often."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaves = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):  # the clock is for the date in its answers
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaves.wait(), _TICK)
+
+    def leave(self) -> None:
+        """Answer what has been asked, and end. From any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._leaves.set)
 
 
 class _Connection(H11Protocol):
