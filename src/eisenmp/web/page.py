@@ -119,7 +119,7 @@ class _Config(uvicorn.Config):
 
 
 class _Server(uvicorn.Server):
-    """Looks at its clock once a second. Ten times, as is usual, would take the interpreter from the feeders as often."""
+    """Looks at its clock once a second: ten times, as is usual, take the interpreter from the feeders ten times."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
