@@ -17,7 +17,7 @@ import pytest
 
 import eisenmp
 from eisenmp.engines import early
-from tests.support import ALARM, script_env, wait_until, write
+from tests.support import ALARM, run_script, script_env, wait_until, write
 
 pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='signals and sessions')
 
@@ -135,6 +135,23 @@ def test_a_wrong_call_leaves_none(tmp_path: Path, files: list[str]) -> None:
     assert done.returncode in (2, 3)
     assert len(told.splitlines()) <= 3
     assert session(done.pid) == []
+
+
+@pytest.mark.parametrize('workers', [1, 1000])
+def test_no_more_than_there_are_cores(tmp_path: Path, workers: int) -> None:
+    """Were a thousand started early, this process would have no descriptors left to load its own modules with."""
+    write(tmp_path, 'def work(n): return n\n', 'work.py')
+    script = f"""
+        import sys
+        from eisenmp.engines import early
+        early.begin = print
+        sys.argv = ['eisenmp', 'map', 'work.py:work', '-j', '{workers}', '--range', '3:x']
+        from eisenmp.cli import main
+        sys.exit(main())
+        """
+    done = run_script(tmp_path, script, code=2)
+    assert done.stdout == f'{min(workers, eisenmp.usable_cores())}\n'
+    assert "'3:x'" in done.stderr
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

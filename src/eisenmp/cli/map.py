@@ -114,7 +114,8 @@ def command(worker: str, files: tuple[str, ...], **options: Any) -> None:
     """
     path, ref = split_reference(worker)
     if options["start_method"] == "spawn":
-        early.begin(options["workers"] or usable_cores())
+        cores = usable_cores()
+        early.begin(min(options["workers"] or cores, cores))  # further ones have nowhere to load meanwhile
     try:
         code = _run(path, ref, files, options)
     finally:
