@@ -37,11 +37,11 @@ def entry(item, toolbox):
 class Served:
     """A job with a page, whose workers wait at a gate, and a browser without a window."""
 
-    def __init__(self, lab: Lab, **settings: Any) -> None:
+    def __init__(self, lab: Lab, worker: str = GATED, **settings: Any) -> None:
         self.emp = emp = lab.mp()
         self.say, self.gate = emp.add_queue('say'), emp.add_queue('gate')
         given = {'WORKER_CALL': 'item', 'NUM_ROWS': 1, 'ON_ERROR': 'skip', 'CONTROL_SOCKET': False}
-        lab.start(emp, GATED, **{'DASHBOARD': True, 'DASHBOARD_TOKEN': TOKEN, **given, **settings})
+        lab.start(emp, worker, **{'DASHBOARD': True, 'DASHBOARD_TOKEN': TOKEN, **given, **settings})
         assert emp.dashboard_url is not None
         url, _, self.token = emp.dashboard_url.partition('#token=')
         self.host, _, port = url.removeprefix('http://').rstrip('/').rpartition(':')
@@ -283,8 +283,20 @@ def test_forms_of_other_sites_cannot_even_ask(served: Served) -> None:
     assert served.get('/actions/stop')[0] == 405
 
 
-def test_stop_drains_the_job_and_the_last_state_says_that_it_is_over(inline: Lab) -> None:
-    served = Served(inline)
+HELD = """
+import os, time
+
+def entry(item, toolbox):
+    toolbox.say.put(item)
+    while not os.path.exists({gate!r}):
+        time.sleep(0.002)
+    return item
+"""
+
+
+def test_stop_drains_the_job_and_the_last_state_says_that_it_is_over(inline: Lab, tmp_path: Path) -> None:
+    gate = tmp_path / 'gate'  # not a queue, which ends with the job that is stopped
+    served = Served(inline, HELD.format(gate=str(gate)))
     served.emp.feed(range(1000))
     served.say.get(timeout=ALARM)
     with served.asked('GET', '/events') as response:
@@ -292,7 +304,8 @@ def test_stop_drains_the_job_and_the_last_state_says_that_it_is_over(inline: Lab
         assert next(told)[0] == 'history'
         assert served.post('stop') == (200, 'the job stops: what is running is finished, nothing else is begun')
         assert served.post('restart', b'{"slot": 0}')[0] == 409
-        served.finish(1)
+        gate.touch()
+        served.finish(0)
         states = [state for event, state in told if event == 'state']
     assert [state['over'] for state in states] == [False] * (len(states) - 1) + [True]
     last = states[-1]
