@@ -16,7 +16,6 @@ from typing import Final
 __all__ = ["AutoRows", "History", "Window"]
 
 _AIM: Final = 0.010  # seconds of work that may lie in a worker's hands
-_AHEAD_BYTES: Final = 8 << 20
 _BATCH: Final = 0.001  # seconds of work in a message
 _BATCH_BYTES: Final = 128 << 10
 _MOST: Final = 1024  # chunks, in a message and in a worker's hands
@@ -44,17 +43,17 @@ class History:
         weight = 0.5 if self.answers <= 2 or tickets > 1 else 0.25
         self.mean = seconds if self.answers == tickets else (1 - weight) * self.mean + weight * seconds
 
-    def allowance(self, queued: int, workers: int, size: int = 0) -> int:
+    def allowance(self, queued: int, workers: int, size: int = 0, ahead: int = 0) -> int:
         """Chunks the worker may have in hand in all, those it works on included.
 
         What is queued is shared out evenly, so that the last chunks of a job do not end up with one worker, unless
-        they are so short that it does not matter. `size`: bytes of the next one; of large ones, two keep a worker busy,
-        and the memory that they lie in stays warm.
+        they are so short that it does not matter. `size`: bytes of the next one; of large ones, few keep a worker busy,
+        and the memory that they lie in stays warm: `ahead` bytes, but two chunks.
         """
         if self.answers < _TRUST:
             return 1
         in_time = int(_AIM / max(self.mean, 1e-6))
-        in_room = max(2, _AHEAD_BYTES // max(1, size))
+        in_room = max(2, ahead // size) if size else _MOST
         return max(1, min(_MOST, in_time, in_room, max(1 + queued // workers, self.batch(0))))
 
     def batch(self, size: int) -> int:

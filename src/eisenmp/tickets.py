@@ -113,7 +113,7 @@ class TicketDesk:
         first = queue.entries[0] if queue.entries else None
         size = first.nbytes // first.tickets if isinstance(first, Chunk) else 0
         queued = self._job.ledger.track(queue.number).counts[State.QUEUED]  # to count the entries takes too long here
-        most = history.allowance(queued, self._job.workers, size)
+        most = history.allowance(queued, self._job.workers, size, self._job.engine.ahead_bytes)
         return self._limits.left(worker, self._job.ledger.in_hand(worker.number, queue.number)[0], most)
 
     def _done_enough(self, worker: Worker, queue: NamedQueue | None) -> bool:

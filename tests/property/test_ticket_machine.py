@@ -71,6 +71,8 @@ class FakeHandle:
 class FakeEngine:
     """Delivers at once, to the workers of the model."""
 
+    ahead_bytes = 8 << 20
+
     def __init__(self) -> None:
         self.workers: dict[int, FakeWorker] = {}
         self.killed: list[int] = []

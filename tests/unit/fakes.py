@@ -85,6 +85,8 @@ READY = (SelectorKey(0, 0, 0, None), 0)  # what a selector tells when something 
 class FakeEngine:
     """Starts nothing: keeps what is sent, decoded, and reports what the test tells it to."""
 
+    ahead_bytes = 8 << 20
+
     def __init__(self) -> None:
         self.started: list[int] = []
         self.killed: list[int] = []

@@ -156,7 +156,14 @@ def test_any_pace_gives_a_size_within_bounds(seconds: list[float], size: int, be
 
 def test_large_chunks_lie_ahead_two_at_a_time() -> None:
     short = history(*[0.000_5] * 5)
-    assert short.allowance(100, 2, 4 << 20) == 2
-    assert short.allowance(100, 2, 64 << 20) == 2
-    assert short.allowance(100, 2, 1 << 20) == 8
-    assert short.allowance(100, 2, 1000) == 20
+    assert short.allowance(100, 2, 4 << 20, 8 << 20) == 2
+    assert short.allowance(100, 2, 64 << 20, 8 << 20) == 2
+    assert short.allowance(100, 2, 1 << 20, 8 << 20) == 8
+    assert short.allowance(100, 2, 1000, 8 << 20) == 20
+
+
+def test_more_bytes_lie_ahead_where_a_worker_is_far_away() -> None:
+    short = history(*[0.000_5] * 5)
+    assert short.allowance(100, 2, 4 << 20, 32 << 20) == 8
+    assert short.allowance(100, 2, 64 << 20, 32 << 20) == 2
+    assert short.allowance(4, 2, 4 << 20, 32 << 20) == 3  # the others get theirs first

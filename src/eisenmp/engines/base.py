@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from selectors import SelectorKey
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.parcel import SharedFile
 from eisenmp.wire import Buffer, Frame
 
-__all__ = ["Engine", "Event", "Exit", "Handed", "ProcessHandle", "Ready", "exit_text"]
+__all__ = ["NEAR_BYTES", "Engine", "Event", "Exit", "Handed", "ProcessHandle", "Ready", "exit_text"]
 
 Ready = Sequence[tuple[SelectorKey, int]]  # what a selector has told; of interest to the engine alone
+
+NEAR_BYTES: Final = 8 << 20  # of chunks, ahead in a worker of this machine
 
 
 class Exit(NamedTuple):
@@ -61,7 +63,14 @@ class ProcessHandle(Protocol):
 
 
 class Engine(Protocol):
-    """Starts workers, carries bytes."""
+    """Starts workers, carries bytes.
+
+    Attributes:
+        ahead_bytes: of chunks that may lie in a worker's hands before it needs them; the farther away it is, the more.
+    """
+
+    @property
+    def ahead_bytes(self) -> int: ...
 
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         """Have every worker that is started from now on get `message` before anything else, in the order of the calls.

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready
+from eisenmp.engines.base import NEAR_BYTES, Event, Exit, ProcessHandle, Ready
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.engines.waker import Waker, others
@@ -69,6 +69,8 @@ class _ThreadHandle:
 
 class InlineEngine:
     """See :class:`eisenmp.engines.base.Engine`."""
+
+    ahead_bytes = NEAR_BYTES
 
     def __init__(self) -> None:
         self._channels: dict[int, ManagerChannel] = {}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eisenmp.engines import early
-from eisenmp.engines.base import Event, Exit, ProcessHandle, Ready, exit_text
+from eisenmp.engines.base import NEAR_BYTES, Event, Exit, ProcessHandle, Ready, exit_text
 from eisenmp.engines.channel import ManagerChannel
 from eisenmp.engines.enclosures import HasDescriptor
 from eisenmp.engines.processes import WorkerProcess, channel_pair, fork, spawn
@@ -51,6 +51,8 @@ class LocalEngine:
     Args:
         start_method: ``'spawn'``, ``'forkserver'`` or ``'fork'``; without ``sys.executable`` always ``'fork'``.
     """
+
+    ahead_bytes = NEAR_BYTES
 
     def __init__(self, start_method: str = "spawn") -> None:
         self._method = start_method if sys.executable else "fork"
