@@ -15,7 +15,7 @@ A map of this folder, along the way of the data::
     traces.py       tracebacks for people;  byvalue.py  what travels by value
     listeners.py    workers' listening sockets;  steering.py  who gets which connection;  traffic.py  who has which
     leaving.py      workers that are to end;  restarts.py  one after the other;  health.py  who hangs
-    affinity.py     pure: who runs on which cores
+    affinity.py     pure: who runs on which cores;  cores.py  how many there are
     limits.py       when a worker has done enough;  functions.py  a function on its way to the workers
     crew.py         the processes in the slots;  job.py  the state that all of these share
     wire.py       4 messages and their bytes;  payload.py  objects and their bytes;  ring.py  where large ones lie
@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from eisenmp import spaces
     from eisenmp.aio import aimap, aimap_chunks
+    from eisenmp.cores import usable_cores
     from eisenmp.errors import (
         ClusterError,
         CrashError,
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from eisenmp.manager import Mp
     from eisenmp.report import Report
     from eisenmp.results import Outcome, Part, Results
-    from eisenmp.settings import override, usable_cores
+    from eisenmp.settings import override
     from eisenmp.short import Failure, imap, imap_chunks
     from eisenmp.worker.ports import listen
 
@@ -127,7 +128,7 @@ _HOMES = {
     **dict.fromkeys(("JobStatus", "job_status"), "jobfile.status"),
     **dict.fromkeys(("Exported", "export_results"), "export"),
     "retry_job": "jobfile.retry",
-    "usable_cores": "settings",
+    "usable_cores": "cores",
 }
 
 

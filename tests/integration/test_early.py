@@ -36,11 +36,11 @@ def pids_of(workers: int) -> set[int]:
     return set(eisenmp.imap(pid, range(200), max_workers=workers, chunksize=1))
 
 
-@pytest.fixture
-def begun() -> Iterator[set[int]]:
+@pytest.fixture(params=[False, True], ids=['spawned', 'bare'])
+def begun(request: pytest.FixtureRequest) -> Iterator[set[int]]:
     """Three processes that have begun; none is left afterwards."""
     before = children()
-    early.begin(3)
+    early.begin(3, bare=request.param)
     made = children() - before
     assert len(made) == 3
     yield made
@@ -144,7 +144,7 @@ def test_no_more_than_there_are_cores(tmp_path: Path, workers: int) -> None:
     script = f"""
         import sys
         from eisenmp.engines import early
-        early.begin = print
+        early.begin = lambda count, bare: print(count)
         sys.argv = ['eisenmp', 'map', 'work.py:work', '-j', '{workers}', '--range', '3:x']
         from eisenmp.cli import main
         sys.exit(main())
@@ -152,6 +152,30 @@ def test_no_more_than_there_are_cores(tmp_path: Path, workers: int) -> None:
     done = run_script(tmp_path, script, code=2)
     assert done.stdout == f'{min(workers, eisenmp.usable_cores())}\n'
     assert "'3:x'" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith(('linux', 'android')), reason='elsewhere a fork is not safe')
+def test_the_command_forks_them_while_it_is_bare(tmp_path: Path) -> None:
+    """They have nothing that a fresh interpreter would not have, and do not collect garbage any less."""
+    text = """
+        import gc, os, signal, sys, threading
+        def work(n):
+            handled = [s.name for s in signal.valid_signals() if callable(signal.getsignal(s))]
+            return [gc.isenabled(), threading.active_count(), 'click' in sys.modules, os.fstat(0).st_rdev, handled,
+                    'eisenmp.manager' in sys.modules, sys.path[0], 'early' in str(threading.current_thread())]
+        """
+    write(tmp_path, text, 'work.py')
+    command = [sys.executable, '-m', 'eisenmp', 'map', 'work.py:work', '-j1', '--json', '--range', '0:3']
+    found = {}
+    for method in ('bare', 'spawn'):
+        more = [] if method == 'bare' else ['--start-method', method]
+        done = subprocess.run(
+            [*command, *more], cwd=tmp_path, env=script_env(), capture_output=True, text=True, timeout=ALARM
+        )
+        assert (done.returncode, done.stderr) == (0, '')
+        found[method] = done.stdout
+    assert found['bare'] == found['spawn']
+    assert found['bare'].startswith('[true, ')
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from eisenmp.cores import usable_cores
 from eisenmp.errors import SettingsError
-from eisenmp.settings import ModuleSpec, Settings, check, split, usable_cores
+from eisenmp.settings import ModuleSpec, Settings, check, split
 
 MODULES = [{'WORKER_PATH': 'worker.py', 'WORKER_REF': 'worker_entrance'}]
 
@@ -315,7 +316,7 @@ def test_nothing_given_is_changed() -> None:
 def test_the_cgroup_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int) -> None:
     import builtins
 
-    from eisenmp import settings
+    from eisenmp import cores as where
 
     (tmp_path / 'cpu.max').write_text(text, encoding='ascii')
     real_open = builtins.open
@@ -327,7 +328,7 @@ def test_the_cgroup_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             raise FileNotFoundError(path)
         return real_open(path, *more, **options)
 
-    monkeypatch.setattr(settings, 'open', fake_open, raising=False)
+    monkeypatch.setattr(where, 'open', fake_open, raising=False)
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(os, 'process_cpu_count', lambda: 8, raising=False)
     assert usable_cores() == cores

@@ -4,7 +4,8 @@
 
     app.py        the commands' names, help texts of the whole; loads a command when it is called
     exits.py      exit codes, and what is said on standard error
-    map.py        eisenmp map: the options;  mapping.py  what they ask for;  course.py  the job
+    firstly.py    eisenmp map: its workers begin, before anything is loaded
+    map.py          the options;  mapping.py  what they ask for;  course.py  the job
     block.py        inside a worker: lines in, calls, results out
     inputs.py       files, line by line;  spacetext.py  --range and --space
     output.py       standard output, or a file that is there whole or not at all
@@ -13,30 +14,31 @@
     status.py     eisenmp status;  results.py  eisenmp results
     doctor.py     eisenmp doctor: machine.py looks, selftest.py tries
 
-Workers import this package for block.py, so nothing here may load the command line library at import.
+Workers import this package for block.py, so nothing here may load anything else at import.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
 
 def main() -> int:
     """Run the command with the arguments of this process; return the exit code."""
+    if find_spec("click") is None:
+        print("eisenmp: the command needs its extra: pip install 'eisenmp[cli]'", file=sys.stderr)
+        return 2
     try:
-        gc.disable()  # what is loaded stays: there is nothing to collect
-        try:
-            import click
-        except ImportError:
-            print("eisenmp: the command needs its extra: pip install 'eisenmp[cli]'", file=sys.stderr)
-            return 2
-        from eisenmp.cli.app import start
+        from eisenmp.cli import firstly
 
-        del click
-        gc.enable()
-        return start()
+        with firstly.workers(sys.argv[1:]):
+            gc.disable()  # what is loaded stays: there is nothing to collect
+            from eisenmp.cli.app import start
+
+            gc.enable()
+            return start()
     except KeyboardInterrupt:  # while things were loaded
         return 130

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Any, Final
 
 import eisenmp
-from eisenmp.settings import usable_cores
+from eisenmp.cores import usable_cores
 from eisenmp.surroundings import file_limit, process_handles, workers_within
 
 __all__ = ["BROKEN", "FINE", "NOTE", "Finding", "look"]

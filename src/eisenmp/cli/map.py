@@ -10,7 +10,6 @@ import click
 from eisenmp.cli.exits import leave
 from eisenmp.cli.reference import split_reference
 from eisenmp.engines import early
-from eisenmp.settings import usable_cores
 
 __all__ = ["command"]
 
@@ -113,13 +112,8 @@ def command(worker: str, files: tuple[str, ...], **options: Any) -> None:
       eisenmp map model.py:score --job scores.db --out scores.txt rows.txt
     """
     path, ref = split_reference(worker)
-    if options["start_method"] == "spawn":
-        cores = usable_cores()
-        early.begin(min(options["workers"] or cores, cores))  # further ones have nowhere to load meanwhile
-    try:
-        code = _run(path, ref, files, options)
-    finally:
-        early.end()
+    code = _run(path, ref, files, options)
+    early.end()
     leave(code)
 
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from eisenmp.guard import Latch
@@ -178,7 +179,8 @@ class ForkedProcess(WorkerProcess):
 
     def block(self) -> None:
         if hasattr(os, "waitid"):  # waits without reaping, so that poll() still gets the code
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            with suppress(ChildProcessError):  # it is reaped already
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def _reap(self) -> int | None:
         try:

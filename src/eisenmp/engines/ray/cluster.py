@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from eisenmp.cores import usable_cores
 from eisenmp.engines.ray import reaper
 from eisenmp.engines.ray.wishes import token_advice
 from eisenmp.errors import ClusterError
-from eisenmp.settings import usable_cores
 
 __all__ = ["Cluster", "connect"]
 
