@@ -17,6 +17,7 @@ from eisenmp.errors import PayloadError
 from eisenmp.measure import Meter
 from eisenmp.payload import (
     Payload,
+    Store,
     are_constant,
     dumps,
     dumps_plain,
@@ -26,6 +27,7 @@ from eisenmp.payload import (
     rough_size,
 )
 from eisenmp.sources import Slices, Source
+from eisenmp.wire import Buffer
 
 __all__ = ["Cut", "Feeder", "Sink"]
 
@@ -73,6 +75,10 @@ class Sink(Protocol):
 
     def add_spoiled(self, feeder: Feeder, items: int, error: PayloadError, serial: int | None = None) -> bool:
         """A chunk that cannot be sent: its ticket fails. False: feed no more. `serial`: of one of an earlier run."""
+        ...
+
+    def store(self, piece: memoryview) -> Buffer | None:
+        """Keep a copy of something large for a chunk. None: it is not kept there. Only for the feeder's own thread."""
         ...
 
     def feeder_done(self, feeder: Feeder, error: BaseException | None) -> None:
@@ -241,7 +247,7 @@ class Feeder:
         self.cutting = False
         with self._shipping:
             rows = self._source.rest()
-            return not len(rows) or self._ship(rows), error
+            return not len(rows) or self._ship(rows, self._sink.store), error
 
     def _cut_apart(self, chunks: int) -> tuple[bool, BaseException | None]:
         """Read and pickle so many chunks, one after the other."""
@@ -325,14 +331,14 @@ class Feeder:
 
     # ---- pickling
 
-    def _ship(self, rows: Any) -> bool:
-        """Pickle what was read together, and put it. False: feed no more."""
+    def _ship(self, rows: Any, store: Store | None = None) -> bool:
+        """Pickle what was read together, and put it. False: feed no more. `store` may take its time."""
         count = len(rows)
         self._tell(rows)
         self._note_kind(rows)
         if count <= self.rows:
             self.made += count
-            return self._ship_one(rows)
+            return self._ship_one(rows, store)
         payload = self._pickle_together(rows)
         if payload is not None:
             self.made += count
@@ -393,9 +399,9 @@ class Feeder:
         items, self._piece_items = self._piece_items, 0
         return not pieces or self._add(items, (pickle.dumps(pieces, 5),), Cut(len(pieces), self.rows, nested=True))
 
-    def _ship_one(self, rows: Any) -> bool:
+    def _ship_one(self, rows: Any, store: Store | None = None) -> bool:
         try:
-            payload = dumps(rows)
+            payload = dumps(rows, store)
         except PayloadError as error:
             return self._sink.add_spoiled(self, len(rows), name_culprit(rows, error))
         return self._add(len(rows), payload, Cut())

@@ -165,7 +165,7 @@ class ManagerQueue:
 
 def _rows(chunk: Chunk) -> list[Any]:
     """The items of one ticket."""
-    whole = loads(chunk.payload)
+    whole = loads(brought(chunk.payload))
     if chunk.nested:
         return list(loads((whole[chunk.skip],)))
     at = chunk.skip * chunk.rows

@@ -13,6 +13,7 @@ from eisenmp.ledger import Chunk
 from eisenmp.payload import Payload, nbytes
 from eisenmp.queues import NamedQueue
 from eisenmp.results import Record
+from eisenmp.wire import Buffer
 
 __all__ = ["Intake"]
 
@@ -106,6 +107,9 @@ class Intake:
                 error.add_note(f"eisenmp: ticket _TID_{chunk.serial} of queue {job.table[feeder.queue].name!r}")
                 job.fail(error)
             return not job.exchange.feeding_over
+
+    def store(self, piece: memoryview) -> Buffer | None:
+        return self._job.engine.store(piece)
 
     def feeder_done(self, feeder: Feeder, error: BaseException | None) -> None:
         job = self._job

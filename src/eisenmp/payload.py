@@ -23,6 +23,7 @@ __all__ = [
     "FILE_MODULES",
     "ItemError",
     "Payload",
+    "Store",
     "are_constant",
     "dumps",
     "dumps_error",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 Payload = tuple[Buffer | Pieces, ...]  # Pieces only as the body
+Store = Callable[[memoryview], Buffer | None]  # keeps a copy of something large; None: it does not
 
 FILE_MODULES: Final = "_eisenmp_file_"  # prefix of the module names given to worker files, see worker/loader.py
 CONSTANT: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})  # what nobody can change
@@ -48,8 +50,12 @@ _MAIN: Final = b"__main__"
 _FILE: Final = FILE_MODULES.encode()
 
 
-def dumps(obj: Any) -> Payload:
+def dumps(obj: Any, store: Store | None = None) -> Payload:
     """Pickle `obj` once: (body, buffer, …).
+
+    Args:
+        obj: what is sent.
+        store: keeps the copies of large buffers that may change.
 
     Raises:
         PayloadError: neither pickle nor cloudpickle can; the text says why.
@@ -58,14 +64,14 @@ def dumps(obj: Any) -> Payload:
     body: bytes | Pieces
     try:
         if has_large(obj):
-            body = _dumps_in_pieces(obj, buffers)
+            body = _dumps_in_pieces(obj, buffers, store)
             one_sided = any(_names_one_side(piece) for piece in body.pieces if len(piece) < LARGE)
         else:
-            body = pickle.dumps(obj, 5, buffer_callback=_sieve(buffers))
+            body = pickle.dumps(obj, 5, buffer_callback=_sieve(buffers, store))
             one_sided = _names_one_side(body)
     except Exception:
-        return _dumps_by_value(obj)
-    return _dumps_by_value(obj) if one_sided else (body, *buffers)
+        return _dumps_by_value(obj, store)
+    return _dumps_by_value(obj, store) if one_sided else (body, *buffers)
 
 
 def _names_one_side(pickled: bytes) -> bool:
@@ -97,13 +103,13 @@ class _Sink(list[Any]):
         return self.append
 
 
-def _dumps_in_pieces(obj: Any, buffers: list[Buffer]) -> Pieces:
+def _dumps_in_pieces(obj: Any, buffers: list[Buffer], store: Store | None) -> Pieces:
     sink = _Sink()
-    pickle.Pickler(sink, 5, buffer_callback=_sieve(buffers)).dump(obj)
+    pickle.Pickler(sink, 5, buffer_callback=_sieve(buffers, store)).dump(obj)
     return Pieces([piece if type(piece) is bytes else bytes(piece) for piece in sink])
 
 
-def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
+def _sieve(large: list[Buffer], store: Store | None) -> Callable[[pickle.PickleBuffer], bool]:
     """A buffer callback: keeps large buffers apart, and small ones, which are not worth it, in the pickle.
 
     What is kept apart is copied, unless nobody can change it: a payload may wait long before it is sent, and be sent
@@ -114,7 +120,7 @@ def _sieve(large: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
         raw = buffer.raw()
         if raw.nbytes < _OUT_OF_BAND or len(large) >= MOST_BUFFERS - 1:  # one may come to it on the way
             return True
-        large.append(raw if _is_constant(raw) else _copy(raw))
+        large.append(raw if _is_constant(raw) else _copy(raw, store))
         return False
 
     return in_band
@@ -145,9 +151,12 @@ def dumps_plain(obj: Any) -> bytes | None:
     return None if pickler.foreign else file.getvalue()
 
 
-def _copy(raw: memoryview) -> Buffer:
+def _copy(raw: memoryview, store: Store | None) -> Buffer:
     if raw.nbytes < LARGE:
         return bytearray(raw)
+    kept = store(raw) if store is not None else None
+    if kept is not None:
+        return kept
     from eisenmp.ring import shelf
 
     return shelf("payloads").copy(raw)
@@ -169,7 +178,7 @@ def are_constant(items: Sequence[Any]) -> bool:
     return kinds <= CONSTANT
 
 
-def _dumps_by_value(obj: Any) -> Payload:
+def _dumps_by_value(obj: Any, store: Store | None) -> Payload:
     import cloudpickle  # only where it is needed: 10 ms of start-up otherwise
 
     from eisenmp import byvalue
@@ -179,7 +188,7 @@ def _dumps_by_value(obj: Any) -> Payload:
             cloudpickle.register_pickle_by_value(sys.modules[name])
     buffers: list[Buffer] = []
     try:
-        body = byvalue.dumps(obj, _sieve(buffers))
+        body = byvalue.dumps(obj, _sieve(buffers, store))
     except Exception as error:
         raise PayloadError(f"{_name(obj)} cannot be pickled: {type(error).__name__}: {error}") from error
     return (body, *buffers)

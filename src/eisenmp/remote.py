@@ -1,7 +1,8 @@
-"""Bytes of a message that lie elsewhere, on the machine where they were made; the manager only passes on where.
+"""Bytes of a message that lie elsewhere; the manager only passes on where.
 
-Only the Ray engine makes such, of large messages from worker to worker. Whoever wants the bytes in the manager has them
-brought, once.
+Only the Ray engine has such. :class:`Remote`: large messages from worker to worker, on the machine where they were
+made. :class:`Stored`: large pieces of chunks, which it keeps where workers get at them. Whoever wants the bytes in the
+manager has them brought.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from eisenmp.wire import Buffer, Far, Pieces
 
-__all__ = ["LostError", "Remote", "brought", "is_remote"]
+__all__ = ["LostError", "Remote", "Stored", "brought", "is_remote"]
 
 
 class LostError(Exception):
@@ -50,9 +51,24 @@ class Remote(Far):
         return self._here
 
 
+class Stored(Far):
+    """A body or buffer that the engine keeps, as long as this object is there; it is gone when all is. See Remote."""
+
+    __slots__ = ("__weakref__", "_fetch", "ref")
+
+    def __init__(self, nbytes: int, ref: Any, fetch: Callable[[Any], Buffer]) -> None:
+        super().__init__(nbytes)
+        self.ref = ref
+        self._fetch = fetch
+
+    def bring(self) -> Buffer:
+        """The bytes. Raises what `fetch` raises."""
+        return self._fetch(self.ref)
+
+
 def is_remote(payload: Sequence[object]) -> bool:
-    """Whether some of it lies elsewhere."""
-    return any(isinstance(piece, Far) for piece in payload)
+    """Whether some of it lies on another machine, and may be lost with it."""
+    return any(isinstance(piece, Remote) for piece in payload)
 
 
 def brought(payload: Sequence[Any]) -> tuple[Buffer | Pieces, ...]:
@@ -61,4 +77,4 @@ def brought(payload: Sequence[Any]) -> tuple[Buffer | Pieces, ...]:
     Raises:
         LostError: some of it is nowhere any more.
     """
-    return tuple([piece.bring() if isinstance(piece, Remote) else piece for piece in payload])
+    return tuple([piece.bring() if isinstance(piece, Remote | Stored) else piece for piece in payload])

@@ -46,13 +46,13 @@ WORKER = """
 START = """
 import psutil, logging
 from eisenmp.engines.ray import link
-fetch, fetched = link._fetch, []
+fetch, fetched = link.fetch, []
 
 def counted(ref):
     fetched.append(ref)
     return fetch(ref)
 
-link._fetch = counted
+link.fetch = counted
 unshelve, passed_by = link.Link._unshelve, []
 
 def noted(self, came):

@@ -77,6 +77,9 @@ class FakeEngine:
         self.workers: dict[int, FakeWorker] = {}
         self.killed: list[int] = []
 
+    def store(self, piece: memoryview) -> Buffer | None:
+        return None
+
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None: ...
 
     def start(self, worker: int, name: str, setup: list[Buffer]) -> FakeHandle:

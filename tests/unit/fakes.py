@@ -99,6 +99,9 @@ class FakeEngine:
         self.woken = 0
         self._decoders: dict[int, Decoder] = {}
 
+    def store(self, piece: memoryview) -> Buffer | None:
+        return None
+
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         pass
 

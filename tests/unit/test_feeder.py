@@ -15,6 +15,7 @@ from eisenmp.errors import PayloadError
 from eisenmp.feeder import Cut, Feeder
 from eisenmp.payload import Payload, loads
 from eisenmp.sources import Items, source_of
+from eisenmp.wire import LARGE, Buffer
 from tests.support import ALARM
 
 
@@ -32,6 +33,7 @@ class FakeSink:
         self.spoiled: list[tuple[int, PayloadError]] = []
         self.done: list[BaseException | None] = []
         self.on_wait: Callable[[], None] = lambda: None
+        self.stored: list[bytes] | None = None  # a place for large pieces, if there is one
 
     def wait_for_room(self, feeder: Feeder) -> int:
         assert not self.done
@@ -65,6 +67,12 @@ class FakeSink:
         self.spoiled.append((items, error))
         self.order.append('spoiled')
         return len(self.chunks) + len(self.spoiled) < self.room
+
+    def store(self, piece: memoryview) -> Buffer | None:
+        if self.stored is None:
+            return None
+        self.stored.append(bytes(piece))
+        return self.stored[-1]
 
     def feeder_done(self, feeder: Feeder, error: BaseException | None) -> None:
         assert feeder.done
@@ -799,3 +807,22 @@ def test_whoever_hurries_all_the_time_disturbs_nothing() -> None:
         assert [item for chunk in sink.chunks for item in chunk] == list(range(3001))
         assert set(sizes(sink)[:-1]) == {3}
         assert sink.done == [None]
+
+
+def test_copies_of_large_arrays_lie_where_the_sink_keeps_them() -> None:
+    """The array is filled anew for each item; small ones, and what cannot change, the sink is not asked to keep."""
+    sink = FakeSink()
+    sink.stored = []
+    array = numpy.zeros(LARGE // 8, 'i8')
+    small = numpy.zeros(LARGE // 16, 'i8')
+    constant = numpy.frombuffer(bytes(LARGE), 'i8')
+
+    def items() -> Iterator[Any]:
+        for n in range(3):
+            array[:] = n
+            yield array, small, constant
+
+    feed(items(), sink, rows=1)
+    assert sink.stored == [numpy.full(LARGE // 8, n, 'i8').tobytes() for n in range(3)]
+    assert [int(chunk[0][0].sum()) for chunk in sink.chunks] == [n * LARGE // 8 for n in range(3)]
+    assert sink.buffers == [3] * 3

@@ -72,6 +72,13 @@ class Engine(Protocol):
     @property
     def ahead_bytes(self) -> int: ...
 
+    def store(self, piece: memoryview) -> Buffer | None:
+        """Keep a copy of a large piece of a chunk where workers get at it, as long as what is returned is there.
+
+        None: there is no such place, or it is full. From any thread that may be kept waiting.
+        """
+        ...
+
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         """Have every worker that is started from now on get `message` before anything else, in the order of the calls.
 

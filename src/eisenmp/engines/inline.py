@@ -81,6 +81,9 @@ class InlineEngine:
         self._to_write: deque[int] = deque()
         self._kit: dict[str, tuple[list[Buffer], Sequence[SharedFile]]] = {}
 
+    def store(self, piece: memoryview) -> Buffer | None:
+        return None
+
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         self._kit[name] = message, files
 

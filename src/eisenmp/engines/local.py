@@ -66,6 +66,9 @@ class LocalEngine:
         self._kit: dict[str, Message] = {}
         self._forkserver: ForkServer | None = None
 
+    def store(self, piece: memoryview) -> Buffer | None:
+        return None
+
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         self._kit[name] = message, files
         if self._forkserver is not None:

@@ -6,6 +6,7 @@
     cluster.py   the connection of a process  actor.py   one worker inside an actor
     wishes.py    pure: what workers ask for   groups.py  pure: messages on their way between the two
     fate.py      pure: why an actor is gone   shipping.py  which files go along with the setup
+    store.py     large pieces in Ray's object store
 """
 
 from __future__ import annotations

@@ -124,6 +124,14 @@ class Cluster:
 
         return dict(ray.available_resources())
 
+    def store_bytes(self) -> int:
+        """Size of the object store on the node of this process."""
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        sizes = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["NodeID"] == here]
+        return int(sum(sizes))
+
     def use(self, user: object, on_lost: Callable[[ClusterError], None]) -> None:
         """`user` wants to be told when the cluster is gone, until :meth:`done`."""
         with self._changed:

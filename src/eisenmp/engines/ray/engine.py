@@ -30,6 +30,7 @@ from eisenmp.engines.ray.groups import own_version, without_socket
 from eisenmp.engines.ray.handle import ActorHandle
 from eisenmp.engines.ray.link import Link
 from eisenmp.engines.ray.shipping import collect, loaded_names, project_folders
+from eisenmp.engines.ray.store import Store
 from eisenmp.engines.ray.wishes import Wishes, lack_text
 from eisenmp.engines.waker import Waker, others
 from eisenmp.errors import ClusterError, WorkerStartError
@@ -78,6 +79,7 @@ class RayEngine:
     def __init__(self, wishes: Wishes) -> None:
         self._wishes = wishes
         self._cluster: Cluster = connect(wishes.address)
+        self._store = Store(self._cluster.store_bytes)
         self._selector = selectors.DefaultSelector()
         self._waker = Waker(self._selector)
         self._bell = Bell(self._selector)
@@ -97,6 +99,9 @@ class RayEngine:
         self._cluster.use(self, self._lost)
 
     # ---- any thread
+
+    def store(self, piece: memoryview) -> Buffer | None:
+        return self._store.put(piece)
 
     def equip(self, name: str, message: list[Buffer], files: Sequence[SharedFile] = ()) -> None:
         whole = b"".join(message)

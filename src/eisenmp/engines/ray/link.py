@@ -17,16 +17,15 @@ from eisenmp.engines.base import Event, Exit, Handed, exit_text
 from eisenmp.engines.ray.fate import constructor_error, death_text
 from eisenmp.engines.ray.groups import Drained, Hello, Unpacker, pack, split
 from eisenmp.engines.ray.handle import ActorHandle
+from eisenmp.engines.ray.store import fetch
 from eisenmp.errors import ProtocolError
-from eisenmp.remote import Remote, is_remote
-from eisenmp.ring import shelf
+from eisenmp.remote import Remote, Stored, is_remote
 from eisenmp.wire import Buffer, Kind, read_serial
 
 __all__ = ["Link"]
 
 _DRAINS: Final = 2  # calls that wait at the actor: one comes back, and the next one is there already
 _FENCE: Final = 5.0  # seconds that Ray gets to confirm an end that we are sure of
-_FETCH: Final = 60.0  # seconds that bytes of another machine get to come here
 _KILLED: Final = Exit(-9, exit_text(-9))
 
 
@@ -130,14 +129,12 @@ class Link:
             if is_remote(large):
                 self._push_far(read_serial(group[0][0]), streams, large)
                 continue
-            buffers = [pickle.PickleBuffer(piece) for piece in large]
-            self._actor.push.remote(self._pushed, len(streams), *streams, *buffers)
+            self._actor.push.remote(self._pushed, len(streams), *streams, *map(_argument, large))
             self._pushed += 1
 
     def _push_far(self, request: int, streams: list[bytes], large: list[Any]) -> None:
         """The answer to a request, with pieces that lie at another actor; the two see to them between themselves."""
-        buffers = [[piece.ref] if isinstance(piece, Remote) else pickle.PickleBuffer(piece) for piece in large]
-        ref = self._actor.push_far.remote(self._pushed, len(streams), *streams, *buffers)
+        ref = self._actor.push_far.remote(self._pushed, len(streams), *streams, *map(_argument, large))
         self._pushed += 1
 
         def over(result: Any, _: Any = (ref, large)) -> None:
@@ -156,7 +153,7 @@ class Link:
             return
         large = list(came.large)
         for (place, _, size), ref in zip(came.shelved, refs, strict=True):
-            large[place] = Remote(size, ref, _fetch)
+            large[place] = Remote(size, ref, fetch)
         whole = came._replace(large=large, shelved=())
         done._on_completed(lambda result, _=done: self._arrive(result if isinstance(result, BaseException) else whole))
 
@@ -254,8 +251,8 @@ class Link:
         self.doomed_at = self.doomed_at or time.monotonic()
 
 
-def _fetch(ref: Any) -> Buffer:
-    """Bring a piece from the memory of its node."""
-    import ray
-
-    return shelf("received").copy(memoryview(ray.get(ref, timeout=_FETCH)).cast("B"))
+def _argument(piece: Any) -> Any:
+    """A large piece as an argument of a call; Ray puts what a reference stands for in its place, but not in a list."""
+    if isinstance(piece, Remote):
+        return [piece.ref]
+    return piece.ref if isinstance(piece, Stored) else pickle.PickleBuffer(piece)
