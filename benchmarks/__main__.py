@@ -36,6 +36,7 @@ SUITE: Final = (
     "faults",
     "display",
     "page",
+    "looks",
     "servers",
     "ray",
     "thousands",

@@ -1,0 +1,104 @@
+"""What a look of the live page costs its job, to a tenth of a per cent.
+
+Two runs of one and the same program differ by more than the page costs. So both are had in one job, whose page is open
+all the time: by turns it is looked at ten times as often as usual, and not at all. A tenth of what that takes longer is
+what the page costs. The first look of a turn sees what has come to pass in the turn before: that is the page's, too.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+from unittest import mock
+
+import eisenmp
+from benchmarks.contenders import Contender, Plan
+from benchmarks.page import opened
+from benchmarks.rounds import Contest, Goal
+from benchmarks.work import chunk_sum, numbers, square
+from eisenmp.live import live
+
+__all__ = ["run"]
+
+TIMES: Final = 10  # as often as usual
+SLOT: Final = 0.5  # seconds of a turn
+SLOTS: Final = 40  # of a job; four make a ratio
+ENDLESS: Final = 10**12
+WARM: Final = 2.0  # seconds until the first turn
+NAME: Final = "eisenmp with the page open"
+
+
+@contextmanager
+def hurried(wanted: threading.Event) -> Iterator[None]:
+    """Pages are looked at so often while it is `wanted`, and else not at all; and nothing holds them back."""
+    begin, tell = live.Live.__init__, live.Live._tell
+
+    def init(self: live.Live, *arguments: Any, **more: Any) -> None:
+        begin(self, *arguments, **more)
+        self._every /= TIMES
+
+    def look(self: live.Live, *, over: bool) -> float:
+        return tell(self, over=over) if over or wanted.is_set() else 0.0
+
+    with (
+        mock.patch.object(live.Live, "__init__", init),
+        mock.patch.object(live.Live, "_tell", look),
+        mock.patch.object(live, "_SHARE", 1.0),
+    ):
+        yield
+
+
+def rates(results: Iterator[Any], wanted: threading.Event, step: int) -> list[float]:
+    """Results a second in each turn: with looks, without, without, with, and so on. `step`: results between two clocks."""
+    found: list[float] = []
+    until = time.perf_counter() + WARM
+    while time.perf_counter() < until:
+        next(islice(results, step, None))
+    while len(found) < SLOTS:
+        (wanted.set if len(found) % 4 in (0, 3) else wanted.clear)()
+        begin, count = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - begin) < SLOT:
+            next(islice(results, step, None))
+            count += step + 1
+        found.append(count / seconds)
+    return found
+
+
+def cost(start: Callable[[], Any], step: int) -> float:
+    """The time with the page at its usual pace, as part of that without."""
+    wanted = threading.Event()
+    wanted.set()
+    with redirect_stderr(io.StringIO()), hurried(wanted), start() as results, opened(results):
+        found = rates(iter(results), wanted, step)
+    fours = [found[at : at + 4] for at in range(0, SLOTS, 4)]
+    slower = statistics.median([(four[1] + four[2]) / (four[0] + four[3]) for four in fours])
+    return 1 + (slower - 1) / TIMES
+
+
+def chunks() -> Any:
+    """Chunks of 1000."""
+    return eisenmp.imap_chunks(chunk_sum, numbers(ENDLESS), max_workers=2, chunksize=1000, dashboard=True)
+
+
+def singles() -> Any:
+    """Chunks of one item."""
+    return eisenmp.imap(square, numbers(ENDLESS), max_workers=2, chunksize=1, dashboard=True)
+
+
+def run(plan: Plan) -> Iterator[Contest]:
+    """All contests of this file."""
+    for name, start, step, title in (
+        ("chunks", chunks, 200, "chunks of 1000 ints"),
+        ("singles", singles, 5000, "chunks of one item"),
+    ):
+        turns = plan.compete([Contender(NAME, partial(cost, start, step))], warm_up=False)
+        contest = turns.contest(f"looks-{name}", f"{title}, while a page is open", "x", turns.values)
+        contest.absolute(NAME, Goal(must=1.01, aim=1.005, least=False), words="time, part of that without looks")
+        yield contest
