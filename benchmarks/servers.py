@@ -1,7 +1,8 @@
 """Servers on one port: requests a second, what a killed worker costs, what a rolling restart costs.
 
 The application is that of ``examples/asgi``, under uvicorn in all contenders; ``wrk`` asks from the same machine, and
-so takes a part of its processors away from the servers.
+so takes a part of its processors away from the servers. Of a page that costs next to nothing to make, that is an eighth
+of what a worker takes, and two workers cannot be twice as fast as one; of one that takes some milliseconds it is little.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Final
 import eisenmp
 from benchmarks.contenders import Contender, Plan, part
 from benchmarks.machine import ROOT, apart, program, wait_until
-from benchmarks.rounds import OURS, Contest, Figure, Goal
+from benchmarks.rounds import OURS, Contest, Figure, Goal, ratio
 
 __all__ = ["kill", "rate", "restart", "run"]
 
@@ -35,8 +36,16 @@ SECONDS: Final = 10
 WARM: Final = 2  # seconds before the clock starts
 KILL_AFTER: Final = 3.0  # seconds, of a run of eight
 FULL: Final = 0.9  # of the rate before
+LEAST: Final = "/"  # next to nothing to do
+PAGE: Final = "/calendar/2026"
 BIN: Final = 0.1  # seconds; as in servers.lua
 UVICORN: Final = "uvicorn --workers"
+ONE: Final = f"{OURS}, 1 worker"
+TWO: Final = f"{OURS}, 2 workers"
+NO_DELAY: Final = f"{UVICORN} 2, no delay"
+AS_IT_IS: Final = f"{UVICORN} 2"
+ALONE: Final = f"{UVICORN} 1"
+ONE_AND_TWO: Final = {TWO: (OURS, 2), ONE: (OURS, 1)}
 
 
 @contextmanager
@@ -92,6 +101,7 @@ class Wrk:
 
     Args:
         port: whom to ask.
+        path: for what.
         seconds: how long.
         close: a new connection for each request.
         when: have it tell when answers came.
@@ -102,12 +112,14 @@ class Wrk:
 
     cpu = 0.0
 
-    def __init__(self, port: int, seconds: int, *, close: bool = False, when: bool = False) -> None:
+    def __init__(self, port: int, seconds: int, path: str = LEAST, *, close: bool = False, when: bool = False) -> None:
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
         command += ["-s", str(SCRIPT)] if when else []
         command += ["-H", "Connection: close"] if close else []
         self.began = time.monotonic()
-        self._process = subprocess.Popen([*command, f"http://127.0.0.1:{port}/"], stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [*command, f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE, text=True
+        )
 
     def told(self) -> str:
         """What it prints at its end; `cpu` is known then."""
@@ -147,18 +159,18 @@ def answers_by_time(text: str) -> dict[int, int]:
 # ---- each in a fresh interpreter
 
 
-def rate(server: str, workers: int) -> dict[str, float]:
+def rate(server: str, workers: int, path: str) -> dict[str, float]:
     """Requests a second, and the part of a processor that wrk took."""
     if server == OURS:
         with ours(workers) as (_, port):
-            return _rate(port)
+            return _rate(port, path)
     with uvicorn(server, workers) as port:
-        return _rate(port)
+        return _rate(port, path)
 
 
-def _rate(port: int) -> dict[str, float]:
-    Wrk(port, WARM).told()
-    wrk = Wrk(port, SECONDS)
+def _rate(port: int, path: str) -> dict[str, float]:
+    Wrk(port, WARM, path).told()
+    wrk = Wrk(port, SECONDS, path)
     return {"rate": requests_a_second(wrk.told()), "wrk": wrk.cpu / SECONDS}
 
 
@@ -203,33 +215,49 @@ def restart(close: bool) -> dict[str, float]:
 # ---- contests
 
 
-def rates(plan: Plan) -> Contest:
-    """One worker, two workers, and uvicorn's own."""
-    field = [
-        Contender(f"{OURS}, 2 workers", partial(apart, "servers", "rate", OURS, 2)),
-        Contender(f"{OURS}, 1 worker", partial(apart, "servers", "rate", OURS, 1)),
-        Contender(f"{UVICORN} 2, no delay", partial(apart, "servers", "rate", "supervisor", 2), "uvicorn"),
-        Contender(f"{UVICORN} 2", partial(apart, "servers", "rate", "command", 2), "uvicorn"),
-        Contender(f"{UVICORN} 1", partial(apart, "servers", "rate", "command", 1), "uvicorn"),
+def _field(path: str, kinds: dict[str, tuple[str, int]]) -> list[Contender[dict[str, float]]]:
+    """Contenders by name: which server, and how many workers."""
+    return [
+        Contender(name, partial(apart, "servers", "rate", *kind, path), "" if kind[0] == OURS else "uvicorn")
+        for name, kind in kinds.items()
     ]
+
+
+def rates(plan: Plan) -> Contest:
+    """One worker, two workers, and uvicorn's own: what carrying a request costs."""
+    field = _field(LEAST, {**ONE_AND_TWO, NO_DELAY: ("supervisor", 2), AS_IT_IS: ("command", 2), ALONE: ("command", 1)})
     turns = plan.compete(field, most=5, warm_up=False)
     title = f"wrk with {CONNECTIONS} connections for {SECONDS} s"
     contest: Contest = turns.contest("servers-rate", title, "requests/s", part(turns, "rate"))
-    contest.part_of(field[0].name, field[1].name, Goal(must=1.7), words="2 workers, times 1 worker")
-    goal = Goal(must=0.95)
-    contest.part_of(field[0].name, field[2].name, goal, words=f"2 workers, part of {UVICORN} 2, no delay")
-    contest.part_of(field[0].name, field[3].name, goal, words=f"2 workers, part of {UVICORN} 2 as it is")
+    contest.part_of(TWO, NO_DELAY, Goal(must=0.95), words=f"2 workers, part of {NO_DELAY}")
+    contest.part_of(TWO, AS_IT_IS, Goal(must=0.95), words=f"2 workers, part of {AS_IT_IS} as it is")
+    contest.part_of(TWO, ONE, Goal(), words="2 workers, times 1 worker")
     contest.notes.append("'no delay': with TCP_NODELAY, which the command with --workers fails to set")
     contest.notes.append(f"wrk itself runs on one of these {os.cpu_count()} processors")
-    if os.cpu_count() == 2:  # for a request, wrk takes that part of what a worker takes
-        limits = tuple(2 / (1 + share) for share in part(turns, "wrk").get(field[1].name, ()))
+    if os.cpu_count() == 2 and {ONE, TWO} <= turns.values.keys():
+        # for a request, wrk takes that part of what a worker takes
+        limits = tuple(2 / (1 + share) for share in part(turns, "wrk")[ONE])
         contest.figures.append(Figure("limit: two workers and wrk on two processors, times 1 worker", limits, "x"))
+        times = ratio(contest.values[TWO], contest.values[ONE])
+        reached = tuple(one / limit for one, limit in zip(times, limits, strict=True))
+        contest.figures.append(Figure("2 workers, part of that limit", reached, "x", Goal(must=0.85, aim=0.95)))
+    return contest
+
+
+def pages(plan: Plan) -> Contest:
+    """One worker and two, where a request is worth a worker's time."""
+    field = _field(PAGE, {**ONE_AND_TWO, NO_DELAY: ("supervisor", 2)})
+    turns = plan.compete(field, most=5, warm_up=False)
+    title = f"the same for a page that takes some milliseconds to make, {PAGE}"
+    contest: Contest = turns.contest("servers-page", title, "requests/s", part(turns, "rate"))
+    contest.part_of(TWO, ONE, Goal(must=1.7, aim=1.9), words="2 workers, times 1 worker")
+    contest.part_of(TWO, NO_DELAY, Goal(must=0.95), words=f"2 workers, part of {NO_DELAY}")
     return contest
 
 
 def kills(plan: Plan) -> Contest:
     """kill -9 of one of two workers."""
-    name = f"{OURS}, 2 workers"
+    name = TWO
     turns = plan.compete([Contender(name, partial(apart, "servers", "kill"))], most=5, warm_up=False)
     title = "one of two workers is killed under load: until the rate is back"
     contest: Contest = turns.contest("servers-kill", title, "s", part(turns, "down"))
@@ -272,6 +300,7 @@ def run(plan: Plan) -> Iterator[Contest]:
         yield Contest("servers", "servers on one port", "requests/s", values, notes=[f"left out: {w}" for w in lacks])
         return
     yield rates(plan)
+    yield pages(plan)
     yield kills(plan)
     yield restarts(plan)
 

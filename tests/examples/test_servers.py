@@ -1,9 +1,13 @@
 """The examples of long-lived workers: servers, asgi, recorder. Each ends by itself, and nothing is lost."""
 
+import asyncio
+import json
 import re
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -37,6 +41,34 @@ def test_an_application_on_every_core_is_replaced_while_it_serves(run: Callable[
     processes = [int(count.replace(",", "")) for count in re.findall(r"process \d+: ([\d,]+)", said)]
     assert len(processes) >= 2
     assert sum(processes) == int(total[1].replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("year", "status", "days"), [(2026, 200, 365), (2024, 200, 366), (1, 200, 365), (9999, 404, 0)]
+)
+def test_the_page_of_the_application(load: Load, year: int, status: int, days: int) -> None:
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("starlette")
+    app = load("asgi/worker/serve.py").app
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    path = f"/calendar/{year}"
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "query_string": b"", "headers": []}
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == status
+    found = json.loads(sent[1]["body"])
+    if not days:
+        assert found == {"error": "a year from 1 to 9998, not 9999"}
+        return
+    assert len(found) == days
+    last = date(year, 12, 31)
+    assert found[-1] == {"day": str(last), "name": f"{last:%A}", "week": last.isocalendar().week}
 
 
 def test_recorders_write_what_was_sent(load: Load, tmp_path: Path) -> None:

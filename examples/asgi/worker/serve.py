@@ -2,6 +2,7 @@
 
 import os
 import threading
+from datetime import date, timedelta
 from typing import Any
 
 import uvicorn
@@ -19,12 +20,22 @@ async def who(request: Request) -> JSONResponse:
     return JSONResponse({"pid": os.getpid()})
 
 
+async def calendar(request: Request) -> JSONResponse:
+    """All days of a year with weekday and ISO week: a page that takes some milliseconds to make."""
+    year = request.path_params["year"]
+    if not 1 <= year < date.max.year:
+        return JSONResponse({"error": f"a year from 1 to {date.max.year - 1}, not {year}"}, status_code=404)
+    first = date(year, 1, 1)
+    days = [first + timedelta(at) for at in range((date(year + 1, 1, 1) - first).days)]
+    return JSONResponse([{"day": str(day), "name": f"{day:%A}", "week": day.isocalendar().week} for day in days])
+
+
 async def health(request: Request) -> PlainTextResponse:
     """For HEALTH_CHECK."""
     return PlainTextResponse("well")
 
 
-app = Starlette(routes=[Route("/", who), Route("/health", health)])
+app = Starlette(routes=[Route("/", who), Route("/calendar/{year:int}", calendar), Route("/health", health)])
 
 
 class Farewell:
