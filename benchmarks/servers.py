@@ -1,8 +1,8 @@
 """Servers on one port: requests a second, what a killed worker costs, what a rolling restart costs.
 
-The application is that of ``examples/asgi``, under uvicorn in all contenders; ``wrk`` asks from the same machine, and
-so takes a part of its processors away from the servers. Of a page that costs next to nothing to make, that is an eighth
-of what a worker takes, and two workers cannot be twice as fast as one; of one that takes some milliseconds it is little.
+The application is that of ``examples/asgi``, under uvicorn in all contenders. ``wrk`` asks from the same machine and so
+takes a part of its processors away from the servers: of a page that costs next to nothing to make, an eighth of what a
+worker takes, so that two workers cannot be twice as fast as one; of one that takes some milliseconds, little.
 """
 
 from __future__ import annotations
