@@ -45,7 +45,9 @@ def outcomes_of(record: Record, name: str, facts: Facts) -> list[Outcome]:
     if record.form == Form.LIST:
         try:
             values = record.values()
-        except Exception:
+        except (Exception, SystemExit, GeneratorExit) as reason:  # as below
+            if came_by_signal(reason):
+                raise
             values = []  # what is wrong is told for each ticket
         if len(values) == record.tickets:
             return _done_together(record, values, name, facts)
