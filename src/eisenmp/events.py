@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 __all__ = ["FailureView", "FeederView", "Listener", "QueueView", "Snapshot", "WorkerView"]
 
@@ -33,8 +33,7 @@ class Listener(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FeederView:
+class FeederView(NamedTuple):
     """One feeder, now. ``total`` None: unknown. ``done`` counts the queue's items with an outcome.
 
     ``finished``: its iterable is exhausted, so ``made`` is all there is.
@@ -47,8 +46,7 @@ class FeederView:
     finished: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(NamedTuple):
     """One worker slot, now. ``phase``: see :class:`eisenmp.supervisor.Phase`; or ``'leaving'``: it is to end."""
 
     slot: int
@@ -62,8 +60,7 @@ class WorkerView:
     at: str = ""  # the ticket that it has been at for so long; of a batch, the first one
 
 
-@dataclass(frozen=True, slots=True)
-class QueueView:
+class QueueView(NamedTuple):
     """One queue, now. ``maxsize`` 0: what is put by hand has no bound.
 
     Of a queue that is fed, ``window`` chunks may be queued, running or unread, and ``under_way`` are.
@@ -76,8 +73,7 @@ class QueueView:
     under_way: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FailureView:
+class FailureView(NamedTuple):
     """The chunk that failed last. ``open`` unpickles what it raised: call it without the job's lock."""
 
     queue: str

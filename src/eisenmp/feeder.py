@@ -10,8 +10,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from eisenmp.errors import PayloadError
 from eisenmp.measure import Meter
@@ -39,8 +38,7 @@ _FOREVER: Final = 1 << 60
 _AUTO_SECONDS: Final = 0.005  # reading a chunk of automatic size may take this long; then it is what there is
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """How a payload is divided: so many tickets of so many rows, the last one perhaps fewer.
 
     ``nested``: the payload is a list of pickles, one for the items of each ticket.

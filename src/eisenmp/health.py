@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eisenmp.crew import Worker
 from eisenmp.job import Job
@@ -27,8 +27,7 @@ _AGAIN: Final = 0.2  # seconds between checks that fail; less with a short time-
 _GOOD: Final = range(200, 400)  # statuses
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """The worker that a check is about. ``addresses``: where it listens by ``eisenmp.listen``."""
 
     slot: int

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from eisenmp.steering import attach, program
 
@@ -29,8 +29,7 @@ SPREADS: Final = sys.platform.startswith(("linux", "android")) and hasattr(socke
 _ALL: Final = -1  # the slot of a socket that all slots share
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a worker asks for: a numeric address; port 0 is one that is free, the same for all who ask for 0."""
 
     family: int

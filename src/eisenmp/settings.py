@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eisenmp import address, affinity
 from eisenmp.cores import usable_cores
@@ -22,8 +22,7 @@ __all__ = ["ALIASES", "ModuleSpec", "Settings", "overridden", "override", "split
 ALIASES: Final = {"PROCS_MAX": "NUM_PROCS", "ROWS_MAX": "NUM_ROWS"}  # names of eisenmp 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleSpec:
+class ModuleSpec(NamedTuple):
     """One entry of ``worker_modules``: where the module is and which function of it is the entry."""
 
     path: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from eisenmp.events import FailureView, FeederView, QueueView, Snapshot, WorkerView
 from eisenmp.job import Job
@@ -53,8 +52,7 @@ def take_snapshot(job: Job, info: Mapping[str, int]) -> Snapshot:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """A job now, and what has happened since somebody looked last."""
 
     snapshot: Snapshot

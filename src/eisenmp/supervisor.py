@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["EndJob", "Phase", "Restart", "Slot", "Supervisor", "TakeBack"]
 
@@ -31,23 +31,20 @@ class Phase:
     GONE: Final = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(NamedTuple):
     """Start a new process in the slot, not before the time `at`."""
 
     slot: int
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class EndJob:
+class EndJob(NamedTuple):
     """The job cannot go on."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TakeBack:
+class TakeBack(NamedTuple):
     """A slot that a resize has added never came up: the job goes on with `size` workers."""
 
     size: int

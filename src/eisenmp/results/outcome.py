@@ -14,8 +14,7 @@ from eisenmp.suspects import Suspect
 __all__ = ["Closing", "Form", "Outcome", "Part", "Record", "item_failures", "opened_parts"]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Some items of a chunk that was handed out in parts, since workers died over the whole.
 
     Attributes:
