@@ -21,23 +21,25 @@ from __future__ import annotations
 
 import gc
 import sys
-from importlib.util import find_spec
 
 __all__ = ["main"]
 
 
 def main() -> int:
     """Run the command with the arguments of this process; return the exit code."""
-    if find_spec("click") is None:
-        print("eisenmp: the command needs its extra: pip install 'eisenmp[cli]'", file=sys.stderr)
-        return 2
     try:
         from eisenmp.cli import firstly
 
         with firstly.workers(sys.argv[1:]):
             gc.disable()  # what is loaded stays: there is nothing to collect
+            try:
+                import click
+            except ImportError:
+                print("eisenmp: the command needs its extra: pip install 'eisenmp[cli]'", file=sys.stderr)
+                return 2
             from eisenmp.cli.app import start
 
+            del click
             gc.enable()
             return start()
     except KeyboardInterrupt:  # while things were loaded
