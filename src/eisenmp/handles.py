@@ -94,7 +94,8 @@ class ManagerQueue:
 
         Raises:
             queue.Empty: nothing came within `timeout` seconds, or at once with ``block=False``.
-            ClusterError: what was put lay on another machine, which is gone; and it was put by hand, not forwarded.
+            ClusterError: what was put lay on another machine, which is gone; and it was put by hand, not forwarded. Or
+                the whole cluster is gone, and large items of a chunk with it.
         """
         _check(timeout if block else None)
         end = None if timeout is None else time.monotonic() + timeout
@@ -103,7 +104,12 @@ class ManagerQueue:
             if entry is None:
                 return [closing_header(self.name), STOP_MSG]
             if isinstance(entry, Chunk):
-                return [ticket_header(self.name, entry.serial), *_rows(entry)]
+                try:
+                    return [ticket_header(self.name, entry.serial), *_rows(entry)]
+                except LostError as error:
+                    raise ClusterError(
+                        f"_TID_{entry.serial} of queue {self.name!r} cannot be had any more: {error}"
+                    ) from error
             try:
                 payload = brought(entry.payload)
             except LostError as error:

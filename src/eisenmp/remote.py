@@ -19,7 +19,7 @@ class LostError(Exception):
     """The machine where the bytes lay is gone, and they with it."""
 
 
-class Remote(Far):
+class _Elsewhere(Far):
     """One body or buffer.
 
     Args:
@@ -28,13 +28,12 @@ class Remote(Far):
         fetch: brings it here, given `ref`; may take a while.
     """
 
-    __slots__ = ("_fetch", "_here", "ref")
+    __slots__ = ("_fetch", "ref")
 
     def __init__(self, nbytes: int, ref: Any, fetch: Callable[[Any], Buffer]) -> None:
         super().__init__(nbytes)
         self.ref = ref
         self._fetch = fetch
-        self._here: Buffer | None = None
 
     def bring(self) -> Buffer:
         """The bytes.
@@ -42,28 +41,32 @@ class Remote(Far):
         Raises:
             LostError: they are nowhere any more.
         """
+        try:
+            return self._fetch(self.ref)
+        except Exception as error:
+            raise LostError(f"{self.nbytes} bytes are lost: {type(error).__name__}: {error}") from error
+
+
+class Remote(_Elsewhere):
+    """It lies on the machine where it was made. Once it was brought, it is here."""
+
+    __slots__ = ("_here",)
+
+    def __init__(self, nbytes: int, ref: Any, fetch: Callable[[Any], Buffer]) -> None:
+        super().__init__(nbytes, ref, fetch)
+        self._here: Buffer | None = None
+
+    def bring(self) -> Buffer:
         if self._here is None:
-            try:
-                self._here = self._fetch(self.ref)
-            except Exception as error:
-                raise LostError(f"{self.nbytes} bytes are lost: {type(error).__name__}: {error}") from error
+            self._here = super().bring()
             self.ref = None
         return self._here
 
 
-class Stored(Far):
-    """A body or buffer that the engine keeps, as long as this object is there; it is gone when all is. See Remote."""
+class Stored(_Elsewhere):
+    """The engine keeps it as long as this object is there. It is lost only when all is."""
 
-    __slots__ = ("__weakref__", "_fetch", "ref")
-
-    def __init__(self, nbytes: int, ref: Any, fetch: Callable[[Any], Buffer]) -> None:
-        super().__init__(nbytes)
-        self.ref = ref
-        self._fetch = fetch
-
-    def bring(self) -> Buffer:
-        """The bytes. Raises what `fetch` raises."""
-        return self._fetch(self.ref)
+    __slots__ = ("__weakref__",)
 
 
 def is_remote(payload: Sequence[object]) -> bool:
@@ -77,4 +80,4 @@ def brought(payload: Sequence[Any]) -> tuple[Buffer | Pieces, ...]:
     Raises:
         LostError: some of it is nowhere any more.
     """
-    return tuple([piece.bring() if isinstance(piece, Remote | Stored) else piece for piece in payload])
+    return tuple([piece.bring() if isinstance(piece, _Elsewhere) else piece for piece in payload])

@@ -8,42 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
-
-from eisenmp.cores import usable_cores
-from eisenmp.engines import early
 
 __all__ = ["wanted", "workers"]
-
-_NO_RUN: Final = ("-h", "--help", "--start-method")  # or none of such workers
 
 
 @contextmanager
 def workers(arguments: Sequence[str]) -> Iterator[None]:
     """Those that the call will need have begun; any that nobody has taken are gone afterwards."""
+    if arguments[:1] != ["map"]:
+        yield
+        return
+    from eisenmp.cores import usable_cores  # other commands need none of these
+    from eisenmp.engines import early
+
     try:
-        early.begin(wanted(arguments, usable_cores()), bare=True)
+        early.begin(wanted(arguments[1:], usable_cores()), bare=not _given(arguments, "--start-method"))
         yield
     finally:
         early.end()
 
 
 def wanted(arguments: Sequence[str], cores: int) -> int:
-    """How many workers shall begin at once, of a command with these arguments: no more than there are cores."""
-    if len(arguments) < 2 or arguments[0] != "map":
+    """How many workers shall begin at once, of `map` with these arguments: no more than there are cores."""
+    if not arguments or any(text.startswith(("-h", "--help")) for text in arguments):
         return 0
-    if any(text.startswith(_NO_RUN) for text in arguments):
+    if _given(arguments, "--start-method") not in ("", "spawn"):
         return 0
-    given = _given(arguments)
+    given = _given(arguments, "--workers", "-j")
     return min(int(given), cores) if given.isdecimal() else cores
 
 
-def _given(arguments: Sequence[str]) -> str:
-    """What stands after ``-j`` or ``--workers``."""
+def _given(arguments: Sequence[str], name: str, short: str = "") -> str:
+    """The value of an option; empty where there is none."""
     for at, text in enumerate(arguments):
-        if text in ("-j", "--workers"):
+        if text in (name, short):
             return arguments[at + 1] if at + 1 < len(arguments) else ""
-        for option in ("--workers=", "-j"):
-            if text.startswith(option):
-                return text.removeprefix(option)
+        if text.startswith(f"{name}="):
+            return text.removeprefix(f"{name}=")
+        if short and text.startswith(short):
+            return text.removeprefix(short)
     return ""

@@ -10,7 +10,6 @@ fresh interpreter: a fork of it saves each worker the start of one.
 
 from __future__ import annotations
 
-import gc
 import signal
 import socket
 import sys
@@ -51,7 +50,6 @@ def _forked(child: socket.socket) -> WorkerProcess:
 
 
 def _run_forked(child: socket.socket) -> int:
-    gc.enable()  # it may be off while this process loads its own modules
     from eisenmp.worker.main import run_forked
 
     return run_forked(child)
