@@ -6,16 +6,18 @@ import inspect
 import queue
 import threading
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from eisenmp.constants import STOP_MSG
-from eisenmp.errors import PayloadError
+from eisenmp.errors import ClusterError, PayloadError
 from eisenmp.exchange import Exchange
 from eisenmp.handles import ManagerQueue
 from eisenmp.ledger import State
 from eisenmp.payload import dumps
+from eisenmp.remote import Stored
+from eisenmp.wire import Buffer
 from tests.unit.fakes import add_chunk, make_exchange
 
 
@@ -176,6 +178,19 @@ def test_tickets_of_a_batch_are_taken_one_by_one(nested: bool) -> None:
         assert q.qsize() == 2 - serial
     assert list(exchange.ledger.track(5).states) == [State.DONE] * 3
     with pytest.raises(queue.Empty):
+        q.get_nowait()
+
+
+def test_a_chunk_whose_large_items_are_lost_says_so() -> None:
+    def gone(_: object) -> Any:
+        raise OSError('the cluster is gone')
+
+    q, exchange = handle()
+    row = exchange.table[q.number]
+    exchange.feeder_begins(row)
+    payload = dumps([0])[0], cast(Buffer, Stored(8, None, gone))
+    exchange.add_chunk(row, exchange.ledger.add(row.number, 1, payload, 8))
+    with pytest.raises(ClusterError, match='_TID_0 of queue .* cannot be had any more: .*the cluster is gone'):
         q.get_nowait()
 
 
