@@ -6,8 +6,8 @@ each Python every case has its turn, and so has every way of each test. Threads 
 run. ``--every-way`` runs the whole product, and so does naming a test: ``tests/….py::test_…``.
 
 ``--share`` is for the second and the third Python of a run of CI, where the first one has run all: of a test with many
-cases, each fifth, and of fewer than five, one; of the slow tests with a single one (whole programs, pages, faults,
-searches for counterexamples), each fifth test; and every other test.
+cases, each tenth, and of fewer than ten, one; of the slow tests with a single one (whole programs, pages, faults,
+searches for counterexamples), each tenth test; and every other test.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ['WAYS', 'Case', 'has_turn', 'leave_out', 'numbered', 'selected']
+__all__ = ['SHARES', 'WAYS', 'Case', 'has_turn', 'leave_out', 'numbered', 'selected']
 
-_SHARES: Final = 5
+SHARES: Final = 10
 _ALIKE: Final = ('browser/', 'cli/', 'examples/', 'faults/', 'integration/', 'property/')
 WAYS: Final = ('spawn', 'forkserver', 'fork')  # in the order in which they take turns
 
@@ -89,7 +89,7 @@ def _axis(cases: Iterable[Case]) -> str | None:
 
 
 def has_turn(name: str, path: str, runs: int, turn: int) -> list[bool]:
-    """Which runs of one test are in the share of a Python; of five in a row, each run has its turn on one.
+    """Which runs of one test are in the share of a Python; of ten in a row, each run has its turn on one.
 
     Args:
         name: of the test.
@@ -99,8 +99,8 @@ def has_turn(name: str, path: str, runs: int, turn: int) -> list[bool]:
     """
     first = zlib.crc32(name.encode()) + turn
     if runs == 1:
-        return [not path.startswith(_ALIKE) or first % _SHARES == 0]
-    return [(first + at) % min(runs, _SHARES) == 0 for at in range(runs)]
+        return [not path.startswith(_ALIKE) or first % SHARES == 0]
+    return [(first + at) % min(runs, SHARES) == 0 for at in range(runs)]
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
