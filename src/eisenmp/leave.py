@@ -85,8 +85,15 @@ def _hook(kind: type[BaseException], error: BaseException, trace: types.Tracebac
     if not notes:
         sys.__excepthook__(kind, error, trace)
         return
-    where = f" at {trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}" if trace is not None else ""
+    where = f" at {trace.tb_frame.f_code.co_filename}, line {_line(trace)}" if trace is not None else ""
     print(f"KeyboardInterrupt{where}", *notes[:_MOST_NOTES], sep="\n", file=sys.stderr)
+
+
+def _line(trace: types.TracebackType) -> int:
+    """Where it is; of an instruction without a line, as a loop may have one, the line of the last one before it."""
+    code = trace.tb_frame.f_code
+    lines = [line for start, _, line in code.co_lines() if line is not None and start <= trace.tb_lasti]
+    return lines[-1] if lines else code.co_firstlineno
 
 
 def _at_exit(owner: int) -> None:
