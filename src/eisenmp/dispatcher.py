@@ -340,6 +340,7 @@ class Dispatcher:
             end = Exit(end.code, worker.trouble)
         self._forget_requests(worker)
         self.health.gone(worker)
+        self.leaving.ended(worker)
         job.crew.hours[worker.slot].leave(job.hour(), job.ledger.busy_since(worker.number))
         at = min(job.ledger.begun(worker.number), key=lambda chunk: chunk.since, default=None)
         again = [] if job.killed else self._inherit(worker, end)

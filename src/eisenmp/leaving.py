@@ -1,6 +1,7 @@
 """The desk for workers that are to end: a restart, fewer workers, or the end of the whole job in good order.
 
-1. new connections go to the other slots, where the port is shared and the system can do that (steering.py)
+1. new connections go to the other slots, where the port is shared and the system can do that (steering.py); if the
+   slot gets another process and no other slot listens there, they wait for it in another socket (listeners.py)
 2. the worker hears of it (``toolbox.leaving``); the connections that it has may end, for a second at most
 3. SIGTERM, which servers have handlers for. Who waits at a queue gets the end of its stream, and some time to leave by
    itself; so does who has no handler, since SIGTERM would be no better than a kill
@@ -34,6 +35,7 @@ __all__ = ["LeaveDesk"]
 
 _DRAIN: Final = 1.0  # seconds that connections get to end before SIGTERM; servers have an idea of their own after it
 _LOOK: Final = 0.02  # seconds between two looks at them
+_CALM: Final = 0.5  # seconds in which a server that is alone may take what waits for it, before it gets no more
 _UNSEEN: Final = 0.1  # seconds instead, where they cannot be looked at
 _FIRST: Final = 0.5  # of GRACE, but a second at most: that long SIGTERM is held back from who may leave without it
 _TURNS_SERVER: Final = 0.1, 2.0  # seconds between two looks whether who is at ease is a server: at first, at most
@@ -86,6 +88,10 @@ class LeaveDesk:
             self._job.news(f"{worker.name} died with {end.text} while it was about to leave")
         return self._job.crew.retired(worker, self._job.clock(), needed=needed)
 
+    def ended(self, worker: Worker) -> None:
+        """Its process has ended, for whatever reason."""
+        self._job.listeners.retire(worker.slot)
+
     def empty(self, slot: int) -> None:
         """The slot has no process, and gets none: connections go to others."""
         job = self._job
@@ -119,8 +125,8 @@ class LeaveDesk:
             worker.leaving = True
             self._job.engine.send(worker.number, encode(Kind.LEAVING))
 
-    def begin(self, worker: Worker, *, drain: bool) -> None:
-        """The worker is to end. `drain`: others go on, and take its connections."""
+    def begin(self, worker: Worker, *, drain: bool, again: bool = False) -> None:
+        """The worker is to end. `drain`: others go on, and take its connections. `again`: its slot gets another one."""
         if worker.leaving and not worker.at_ease:
             return
         job = self._job
@@ -129,7 +135,25 @@ class LeaveDesk:
         if job.settings.WORKER_CALL != "toolbox":
             self._end(worker)
             self._kill_later(worker)
+        elif drain and again and worker.listens and job.listeners.is_alone(worker.slot):
+            self._renew(worker, job.clock() + _CALM)
         elif drain and worker.listens and job.listeners.steer_away(worker.slot):
+            self._drain(worker, job.clock() + _DRAIN, quiet=0)
+        else:
+            self._terminate(worker)
+
+    def _renew(self, worker: Worker, until: float) -> None:
+        """New connections wait in another socket for the next process, once none waits in this one.
+
+        A server that never gets so far hangs: what waits for it stays where it is, and the next process gets that.
+        """
+        job = self._job
+        if not self._lives(worker):
+            return
+        waiting = self._waiting(worker)
+        if waiting and job.clock() < until:
+            job.exchange.at(job.clock() + _LOOK, None, lambda: self._renew(worker, until))
+        elif waiting == 0 and job.listeners.renew(worker.slot):
             self._drain(worker, job.clock() + _DRAIN, quiet=0)
         else:
             self._terminate(worker)
@@ -152,8 +176,13 @@ class LeaveDesk:
         """Those that it has accepted, and those that wait for it."""
         groups = self._job.listeners.groups_of(worker.slot)
         pid = self._job.crew.handles[worker.slot].known_pid
-        counts = [open_connections(pid or 0, {group.address[1] for group in groups})]
-        counts += [waiting_in(sock) for group in groups if (sock := group.of(worker.slot)) is not None]
+        waiting = self._waiting(worker)
+        accepted = open_connections(pid or 0, {group.address[1] for group in groups})
+        return None if waiting is None or accepted is None else waiting + accepted
+
+    def _waiting(self, worker: Worker) -> int | None:
+        groups = self._job.listeners.groups_of(worker.slot)
+        counts = [waiting_in(sock) for group in groups if (sock := group.in_use(worker.slot)) is not None]
         return None if None in counts else sum(count for count in counts if count is not None)
 
     def _terminate(self, worker: Worker) -> None:

@@ -7,6 +7,9 @@ kernel would reset them.)
 Why one a slot: where all workers wait on one socket, a burst of connections goes to whoever wakes first, and
 connections that are kept open stay there. On Linux ``SO_REUSEPORT`` spreads them; elsewhere it does not, or is missing,
 and all workers share one socket.
+
+Who is to be replaced gets no new connections. Where nobody else listens on the port, they go to a second socket of the
+slot, in which they wait for its next process. What the old process has accepted, or is about to, it has time to end.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ __all__ = ["Address", "Group", "Listeners", "Wanted"]
 Address = tuple[str, int]
 SPREADS: Final = sys.platform.startswith(("linux", "android")) and hasattr(socket, "SO_REUSEPORT")
 _ALL: Final = -1  # the slot of a socket that all slots share
+_FORMER: Final = -2  # and below, instead of slot 0, 1, …: the process that is about to leave still has that socket
 
 
 class Wanted(NamedTuple):
@@ -44,6 +48,7 @@ class Group:
 
     wanted: Wanted
     address: Address
+    backlog: int
     members: list[tuple[int, socket.socket]] = field(default_factory=list)  # (slot, socket)
     away: set[int] = field(default_factory=set)  # slots that get no new connections
     pinned: dict[int, int] = field(default_factory=dict)  # source port -> slot
@@ -55,8 +60,17 @@ class Group:
         return bool(self.members) and self.members[0][0] == _ALL
 
     def of(self, slot: int) -> socket.socket | None:
-        """The socket of a slot."""
+        """The socket of a slot, for the next process if the present one is about to leave."""
         return next((sock for owner, sock in self.members if owner in (slot, _ALL)), None)
+
+    def in_use(self, slot: int) -> socket.socket | None:
+        """The one that the slot's present process has."""
+        return next((sock for owner, sock in self.members if owner == _FORMER - slot), self.of(slot))
+
+    def is_alone(self, slot: int) -> bool:
+        """The slot has a socket of its own, and no other slot's gets new connections."""
+        others = any(owner != slot and owner not in self.away for owner, _ in self.members)
+        return not (others or self.shared)
 
     def steer(self) -> bool:
         """Tell the kernel who gets what. False: it does not listen to that."""
@@ -113,10 +127,33 @@ class Listeners:
         with self._lock:
             return [group.address for group in self._groups.values()]
 
+    def is_alone(self, slot: int) -> bool:
+        """On some address, nobody else could take the slot's connections."""
+        return any(group.is_alone(slot) for group in self.groups_of(slot))
+
     def steer_away(self, slot: int) -> bool:
         """New connections go to other slots where there are any. False: on some address they cannot."""
         steered = [self._steer(group, lambda away: away.add(slot)) for group in self.groups_of(slot)]
         return all(steered)
+
+    def renew(self, slot: int) -> bool:
+        """The same, but where there are no other slots they wait for the slot's next process, in another socket.
+
+        The present one is kept until :meth:`retire`. False: on some address they still go there.
+        """
+        groups = self.groups_of(slot)
+        with self._lock:
+            alone = [group for group in groups if group.is_alone(slot)]
+            renewed = [self._renew(group, slot) for group in alone]
+        return all(renewed) and all(
+            self._steer(group, lambda away: away.add(slot)) for group in groups if group not in alone
+        )
+
+    def retire(self, slot: int) -> None:
+        """The slot's process has ended: a socket that it alone had is closed."""
+        with self._lock:
+            for group in self._groups.values():
+                self._remove(group, _FORMER - slot)
 
     def steer_back(self, slot: int) -> None:
         """The slot gets new connections again."""
@@ -139,6 +176,7 @@ class Listeners:
 
     def forget(self, slot: int) -> None:
         """No further process of this slot will listen: what waits in its sockets is turned away."""
+        self.retire(slot)
         with self._lock:
             for group in self._groups.values():
                 self._remove(group, slot)
@@ -166,7 +204,7 @@ class Listeners:
             sock.setblocking(False)  # who comes second to a connection must not wait for the next
         self._on_open(sock)
         host, port = sock.getsockname()[:2]
-        return Group(wanted, (host, port), [(slot if own else _ALL, sock)])
+        return Group(wanted, (host, port), backlog, [(slot if own else _ALL, sock)])
 
     def _join(self, group: Group, slot: int, backlog: int) -> socket.socket:
         sock = _bound(group.wanted, group.address[1], reuse=True)
@@ -180,6 +218,26 @@ class Listeners:
         if group.steered:
             group.steer()
         return sock
+
+    def _renew(self, group: Group, slot: int) -> bool:
+        place = next(place for place, (owner, _) in enumerate(group.members) if owner == slot)
+        sock = group.members[place][1]
+        # Before there is another one: once there is, connections would go to both, and could not be had back.
+        # A place that is empty yet means as much as no program.
+        if not attach(sock, program(len(group.members) + 1, away=range(len(group.members)))):
+            return False
+        group.members[place] = (_FORMER - slot, sock)
+        group.away.discard(slot)
+        group.away.add(_FORMER - slot)
+        group.steered = True
+        try:
+            self._join(group, slot, group.backlog)
+        except OSError:  # no descriptor, say
+            group.members[place] = (slot, sock)
+            group.away.discard(_FORMER - slot)
+            group.steer()
+            return False
+        return True
 
     def _steer(self, group: Group, change: Callable[[set[int]], None]) -> bool:
         with self._lock:

@@ -126,7 +126,7 @@ class Restarts:
             return
         wish.before = worker.number
         wish.listened = set(worker.listens)
-        self._leaving.begin(worker, drain=True)
+        self._leaving.begin(worker, drain=True, again=True)
 
     def _is_back(self, wish: Wish) -> bool:
         job = self._job

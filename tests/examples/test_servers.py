@@ -30,10 +30,11 @@ def test_three_groups_of_flask_servers_on_one_database(load: Load) -> None:
 
 
 @pytest.mark.skipif(not SPREADS, reason="without sockets of their own, a restart may cost a request")
-def test_an_application_on_every_core_is_replaced_while_it_serves(run: Callable[..., str]) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_application_on_every_core_is_replaced_while_it_serves(run: Callable[..., str], workers: int) -> None:
     pytest.importorskip("uvicorn")
     pytest.importorskip("starlette")
-    said = run("asgi", "--workers", "2", "--requests", "200", "--clients", "4")
+    said = run("asgi", "--workers", str(workers), "--requests", "200", "--clients", "4")
     assert "failed requests: 0" in said
     total = re.search(r"^([\d,]+) requests to 127\.0\.0\.1:\d+ in", said, re.MULTILINE)
     assert total is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 
 import eisenmp
 from eisenmp.listeners import SPREADS
+from eisenmp.traffic import _LISTEN, _dump
 from tests.support import ALARM, FORKS, Lab, script_env, wait_until, write
 
 pytestmark = FORKS
@@ -27,9 +29,9 @@ LINUX = pytest.mark.skipif(not SPREADS, reason='sockets of their own on one port
 # Answers '<pid> <slot>'. With SIGTERM it answers what it has accepted and leaves. /hang: never.
 HTTP = """
     import os
-    import queue
     import signal
     import threading
+    import time
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     import eisenmp
@@ -55,12 +57,13 @@ HTTP = """
         return server
 
     def serve_until_sigterm(*servers):
-        asked = queue.SimpleQueue()  # which signal handlers may use
-        signal.signal(signal.SIGTERM, lambda *_: asked.put(None))
+        asked = []
+        signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
         threads = [threading.Thread(target=server.serve_forever, args=(0.01,)) for server in servers]
         for thread in threads:
             thread.start()
-        asked.get()
+        while not asked:
+            time.sleep(0.01)  # a wait without an end might sleep through a signal that comes just before it
         for server in servers:
             server.shutdown()
             server.server_close()  # waits for what is being answered
@@ -371,6 +374,77 @@ def test_a_rolling_restart_loses_no_request(tmp_path: Path, method: str) -> None
     lab.close()
 
 
+# Connections are kept open until the worker is about to leave: the answer says so then, as Farewell of examples/asgi.
+FAREWELL = (
+    ONE_PORT.replace("def do_GET", "protocol_version = 'HTTP/1.1'\n\n            def do_GET")
+    .replace("def serve(sock, slot):", "def serve(sock, slot, leaving):")
+    .replace("toolbox.START_SEQUENCE_NUM))", "toolbox.START_SEQUENCE_NUM, toolbox.leaving))", 1)
+    .replace(
+        "self.end_headers()",
+        "self.send_header(*(('Connection', 'close') if leaving.is_set() else ('X-Stay', '1')))"
+        "\n                self.end_headers()",
+    )
+)
+
+
+class Regulars(Crowd):
+    """Clients that keep their connections."""
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection('127.0.0.1', self._port, timeout=ALARM)
+        while not self._enough.is_set():
+            try:
+                connection.request('GET', '/')
+                self.answers[connection.getresponse().read().decode().split()[0]] += 1
+            except Exception as error:
+                self.failures.append(error)
+                connection.close()
+                time.sleep(0.01)
+        connection.close()
+
+
+@LINUX
+@pytest.mark.parametrize('crowd_of', [Crowd, Regulars])
+def test_a_server_that_is_alone_loses_no_request_either(fork_lab: Lab, crowd_of: type[Crowd]) -> None:
+    emp = fork_lab.mp()
+    fork_lab.start(emp, FAREWELL, NUM_PROCS=1)
+    (port,) = up_and_listening(emp)
+    crowd = crowd_of(port)
+    pids = [emp.proc_list[0].pid]
+    try:
+        for _ in range(4):
+            wait_until(lambda: crowd.answers.total() > 20, 'it answers')
+            emp.restart(0, ALARM)
+            crowd.answers.clear()
+            pids.append(emp.proc_list[0].pid)
+        wait_until(lambda: crowd.answers.total() > 20, 'the last one answers')
+    finally:
+        crowd.close()
+    assert crowd.failures == []
+    assert len(set(pids)) == 5
+
+
+@LINUX
+def test_what_waits_for_a_hung_server_that_is_replaced_waits_for_the_next(fork_lab: Lab) -> None:
+    emp = fork_lab.mp()
+    fork_lab.start(emp, ONE_PORT, NUM_PROCS=1, GRACE=0.2)
+    (port,) = up_and_listening(emp)
+    stop(emp.proc_list[0].pid)
+    crowd = Crowd(port)
+    try:
+        wait_until(lambda: (waiting_at(port) or 0) >= 4, 'they wait')
+        emp.restart(0, ALARM)
+        wait_until(lambda: crowd.answers.total() > 20, 'the next one answers')
+    finally:
+        crowd.close()
+    assert crowd.failures == []
+
+
+def waiting_at(port: int) -> int:
+    """Connections that nobody has accepted."""
+    return sum(queued for _, queued, _ in _dump(port, _LISTEN))
+
+
 def test_a_restart_of_one_slot_gives_it_its_ports_again(fork_lab: Lab) -> None:
     ports = free_ports(2)
     emp = fork_lab.mp()
@@ -559,7 +633,7 @@ def test_sigterm_to_the_manager_ends_all_in_good_order(tmp_path: Path) -> None:
         """,
         'service.py',
     )
-    text = Path(path).read_text().replace('asked.get()', "print('up', flush=True)\n    asked.get()")
+    text = Path(path).read_text().replace('while not asked:', "print('up', flush=True)\n    while not asked:")
     Path(path).write_text(text)
     service = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=script_env())
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -180,6 +181,108 @@ def test_who_comes_when_the_one_that_was_kept_away_has_gone_gets_its_share(
     socks[1:] = [listeners.socket_for(slot, FOUR, 128)[0] for slot in (1, 2)]
     knock(port_of(listeners), 60, clients)
     assert all(accepted(sock) > 0 for sock in socks)
+
+
+@LINUX
+def test_what_comes_when_the_only_one_is_about_to_leave_waits_for_its_successor(
+    listeners: Listeners, clients: list[socket.socket]
+) -> None:
+    old, _ = listeners.socket_for(0, FOUR, 128)
+    (group,) = listeners.groups_of(0)
+    assert listeners.is_alone(0)
+    knock(port_of(listeners), 3, clients)
+    for _ in range(3):  # as often as it is replaced
+        assert listeners.renew(0)
+        assert group.in_use(0) is old
+        knock(port_of(listeners), 20, clients)
+        listeners.retire(0)
+        assert old.fileno() == -1
+        new, _ = listeners.socket_for(0, FOUR, 128)
+        assert group.in_use(0) is new
+        knock(port_of(listeners), 5, clients)
+        assert accepted(new) == 25
+        old = new
+    listeners.steer_back(0)
+    assert not group.away
+    assert [sock for _, sock in group.members] == [old]
+
+
+@LINUX
+def test_the_old_process_keeps_what_it_has_not_accepted_yet(listeners: Listeners, clients: list[socket.socket]) -> None:
+    old, _ = listeners.socket_for(0, FOUR, 128)
+    knock(port_of(listeners), 3, clients)
+    listeners.renew(0)
+    knock(port_of(listeners), 4, clients)
+    assert accepted(old) == 3
+    listeners.forget(0)
+    assert listeners.groups_of(0) == []
+
+
+@LINUX
+def test_who_joins_meanwhile_gets_connections_too(listeners: Listeners, clients: list[socket.socket]) -> None:
+    old, _ = listeners.socket_for(0, FOUR, 128)
+    listeners.renew(0)
+    other, _ = listeners.socket_for(1, FOUR, 128)
+    new, _ = listeners.socket_for(0, FOUR, 128)
+    knock(port_of(listeners), 60, clients)
+    counts = [accepted(sock) for sock in (old, other, new)]
+    assert counts[0] == 0
+    assert sum(counts) == 60
+    assert min(counts[1:]) > 5
+    listeners.retire(0)
+    knock(port_of(listeners), 60, clients)
+    assert accepted(other) + accepted(new) == 60
+
+
+@LINUX
+def test_others_take_over_where_there_are_any(listeners: Listeners, clients: list[socket.socket]) -> None:
+    """Two ports: the slot is alone on one of them."""
+    socks = [listeners.socket_for(slot, FOUR, 128)[0] for slot in range(2)]
+    first = port_of(listeners)
+    own, _ = listeners.socket_for(0, Wanted(socket.AF_INET, '127.0.0.2', 0, False), 128)
+    assert listeners.is_alone(0)
+    assert not listeners.is_alone(1)
+    assert listeners.renew(0)
+    knock(first, 30, clients)
+    assert [accepted(sock) for sock in socks] == [0, 30]
+    clients.append(socket.create_connection(own.getsockname()))
+    assert accepted(own) == 0
+    listeners.retire(0)
+    assert [accepted(listeners.socket_for(0, wanted, 128)[0]) for wanted in listeners._groups] == [0, 1]
+
+
+@LINUX
+@pytest.mark.parametrize('trouble', ['no program', 'no descriptor'])
+def test_where_the_system_refuses_all_goes_where_it_went(
+    listeners: Listeners, clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    old, _ = listeners.socket_for(0, FOUR, 128)
+
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise OSError(errno.EMFILE, 'no descriptor')
+
+    if trouble == 'no program':
+        monkeypatch.setattr('eisenmp.listeners.attach', lambda *_: False)
+    else:
+        monkeypatch.setattr('eisenmp.listeners._bound', refuse)
+    assert not listeners.renew(0)
+    monkeypatch.undo()
+    knock(port_of(listeners), 20, clients)
+    assert accepted(old) == 20
+    listeners.retire(0)
+    assert listeners.socket_for(0, FOUR, 128)[0] is old
+    other, _ = listeners.socket_for(1, FOUR, 128)
+    knock(port_of(listeners), 60, clients)
+    assert min(accepted(old), accepted(other)) > 5
+
+
+def test_sockets_that_all_share_are_not_renewed() -> None:
+    listeners = Listeners(spreads=False)
+    one, _ = listeners.socket_for(0, FOUR, 5)
+    assert not listeners.is_alone(0)
+    listeners.retire(0)
+    assert listeners.socket_for(0, FOUR, 5)[0] is one
+    listeners.close()
 
 
 def test_a_socket_that_its_server_has_shut_down_is_replaced(listeners: Listeners) -> None:

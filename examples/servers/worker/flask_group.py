@@ -1,10 +1,10 @@
 """One group of Flask servers: a thread for each port number, all of them in one process and on one database."""
 
 import os
-import queue
 import signal
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from typing import Any
 
@@ -20,9 +20,9 @@ def worker_entrance(toolbox: Any) -> bool:
     The call lasts as long as the servers do, so the port numbers stay this worker's: if it dies, its replacement gets
     the same ones.
     """
-    # A signal handler may come in the middle of anything; of all queues and events, this one bears that.
-    asked_to_end: queue.SimpleQueue[int] = queue.SimpleQueue()
-    signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.put(number))
+    # A signal handler may come in the middle of anything: queues and events do not bear that, a list does.
+    asked_to_end: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))
 
     group = toolbox.groups[toolbox.START_SEQUENCE_NUM % len(toolbox.groups)]
     _header, *ports = getattr(toolbox, group)["ports_in"].get()
@@ -31,7 +31,8 @@ def worker_entrance(toolbox: Any) -> bool:
     servers = [start_server(make_app(group, port, toolbox.database), port) for port in ports]
     toolbox.mp_print_q.put(f"{toolbox.WORKER_NAME} serves {group}: {', '.join(map(str, ports))}")
 
-    asked_to_end.get()
+    while not asked_to_end:
+        time.sleep(0.1)  # a wait without an end might sleep through a signal that comes just before it
     for server in servers:
         server.shutdown()  # accepts no more; threads that still answer are waited for
     return False
