@@ -115,7 +115,9 @@ class ManagerChannel:
         frames: list[Frame] = []
         for _ in range(_READS):
             try:
-                count = self.sock.recv_into(self._decoder.room())
+                with self._decoder.room() as room:  # a view that stays would keep the decoder from growing its memory
+                    size = len(room)
+                    count = self.sock.recv_into(room)
             except (BlockingIOError, InterruptedError):
                 return frames, False
             except OSError:  # reset by a peer that died with unread bytes
@@ -123,6 +125,8 @@ class ManagerChannel:
             if not count:
                 return frames, True
             frames += [frame for frame in self._decoder.advance(count) if not self._is_ours(frame)]
+            if count < size:  # no more is there; whatever comes now makes the socket readable again
+                break
         return frames, False
 
     def _is_ours(self, frame: Frame) -> bool:
