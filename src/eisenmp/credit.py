@@ -18,7 +18,9 @@ __all__ = ["AutoRows", "History", "Window"]
 _AIM: Final = 0.010  # seconds of work that may lie in a worker's hands
 _BATCH: Final = 0.001  # seconds of work in a message
 _BATCH_BYTES: Final = 128 << 10
-_MOST: Final = 1024  # chunks, in a message and in a worker's hands
+_SHORTEST: Final = 1e-7  # seconds: no chunk takes less
+_MOST: Final = 4096  # chunks in a message: a millisecond of the shortest that there are in practice
+_IN_HAND: Final = 4 * _MOST  # chunks in a worker's hands: while it works on a message, the next ones wait there
 _TRUST: Final = 2  # answers before the history counts
 _BATCHES: Final = 4  # a worker: one at work, one ahead, one queued, one being cut
 _CHUNK: Final = 0.005  # seconds that a chunk of automatic size takes at first
@@ -37,11 +39,17 @@ class History:
     mean: float = 0.0  # exponential, the last few chunks dominate
 
     def add(self, seconds: float, tickets: int = 1) -> None:
-        """Some more chunks took that long together."""
+        """Some more chunks took that long together.
+
+        What a message costs by itself, or a moment in which the worker had no processor, makes the chunks of a small
+        one look slow. That is no reason to send smaller ones yet, unless it lasted.
+        """
         self.answers += tickets
-        seconds /= tickets
+        mean = seconds / tickets
         weight = 0.5 if self.answers <= 2 or tickets > 1 else 0.25
-        self.mean = seconds if self.answers == tickets else (1 - weight) * self.mean + weight * seconds
+        if mean > self.mean and tickets > 1:
+            weight *= min(1.0, max(seconds / _AIM, tickets / self.batch(0)))
+        self.mean = mean if self.answers == tickets else (1 - weight) * self.mean + weight * mean
 
     def allowance(self, queued: int, workers: int, size: int = 0, ahead: int = 0) -> int:
         """Chunks the worker may have in hand in all, those it works on included.
@@ -52,15 +60,15 @@ class History:
         """
         if self.answers < _TRUST:
             return 1
-        in_time = int(_AIM / max(self.mean, 1e-6))
-        in_room = max(2, ahead // size) if size else _MOST
-        return max(1, min(_MOST, in_time, in_room, max(1 + queued // workers, self.batch(0))))
+        in_time = int(_AIM / max(self.mean, _SHORTEST))
+        in_room = max(2, ahead // size) if size else _IN_HAND
+        return max(1, min(_IN_HAND, in_time, in_room, max(1 + queued // workers, self.batch(0))))
 
     def batch(self, size: int) -> int:
         """Chunks that are worth one message, when each has `size` bytes."""
         if self.answers < _TRUST:
             return 1
-        return max(1, min(_MOST, int(_BATCH / max(self.mean, 1e-6)), _BATCH_BYTES // max(1, size)))
+        return max(1, min(_MOST, int(_BATCH / max(self.mean, _SHORTEST)), _BATCH_BYTES // max(1, size)))
 
 
 @dataclass(slots=True)

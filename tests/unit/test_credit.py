@@ -27,7 +27,7 @@ def test_short_chunks_are_handed_out_ahead_some_milliseconds_of_them() -> None:
 
 
 def test_there_is_an_upper_bound() -> None:
-    assert history(*[0.0] * 10).allowance(10**6, 1) == 1024
+    assert history(*[0.0] * 10).allowance(10**6, 1) == 16384
 
 
 @pytest.mark.parametrize('seconds', [0.02, 1.0, 3600.0])
@@ -53,7 +53,7 @@ def test_what_is_queued_is_shared_out_evenly() -> None:
 @given(st.lists(st.floats(0, 1e6), max_size=20), st.integers(0, 10**6), st.integers(1, 1000))
 def test_any_history_allows_something_within_bounds(seconds: list[float], queued: int, workers: int) -> None:
     made = history(*seconds)
-    assert 1 <= made.allowance(queued, workers) <= 1024
+    assert 1 <= made.allowance(queued, workers) <= 16384
     if seconds:
         assert min(seconds) - 1e-9 <= made.mean <= max(seconds) + 1e-9
 
@@ -84,6 +84,32 @@ def test_answers_that_come_together_count_by_their_number() -> None:
     assert (made.answers, made.mean) == (100, 0.005)
     made.add(0.1, 100)
     assert 0.001 < made.mean < 0.005
+
+
+def test_a_small_message_that_was_slow_does_not_make_the_next_ones_small() -> None:
+    made = History()
+    for _ in range(5):
+        made.add(0.001, 1000)
+    made.add(0.000_5, 80)  # what it cost to begin it
+    assert made.batch(0) > 500
+
+
+def test_a_message_that_lasted_does() -> None:
+    made = History()
+    for _ in range(5):
+        made.add(0.001, 1000)
+    made.add(1.0, 1000)
+    assert made.batch(0) == 1
+
+
+def test_of_the_shortest_a_message_has_a_millisecond_too_within_bounds() -> None:
+    assert history(*[0.000_000_4] * 5).batch(0) == 2500
+    assert history(*[0.0] * 5).batch(0) == 4096
+
+
+def test_while_a_worker_is_at_a_message_the_next_ones_are_in_its_hands() -> None:
+    made = history(*[0.000_000_3] * 5)
+    assert made.allowance(10**6, 1) >= 3 * made.batch(0)
 
 
 def test_a_window_that_was_asked_for_stays() -> None:
