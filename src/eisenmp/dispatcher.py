@@ -48,6 +48,7 @@ from eisenmp.payload import opened
 from eisenmp.resizing import ResizeDesk
 from eisenmp.restarts import Restarts
 from eisenmp.retrying import RetryDesk
+from eisenmp.shortcut import Shortcut
 from eisenmp.supervisor import EndJob, Phase, Restart, TakeBack
 from eisenmp.surroundings import hint
 from eisenmp.tickets import TicketDesk
@@ -94,6 +95,7 @@ class Dispatcher:
         self.health = HealthDesk(job)
         tickets, messages = self.tickets, self.messages
         job.assist, job.rests = self.assist, self._turns.end
+        job.exchange.drive = Shortcut(job, self._turns, self._take_in).drive
         self._handlers: dict[int, Callable[[Worker, Frame], None]] = {
             Kind.UP: self._up,
             Kind.START_ERROR: self._start_error,
@@ -183,15 +185,19 @@ class Dispatcher:
     def assist(self) -> None:
         """Take in what has come, on the thread of a feeder; see turns.py. What only the loop may do is left to it."""
         self._turns.begin()
+        if self._take_in(self._job.engine.poll):
+            self._turns.end()
+            self._job.engine.wake()
+
+    def _take_in(self, poll: Callable[[], Ready]) -> bool:
+        """The same of what the call gives, on any thread. True: there is something that only the loop may do."""
         try:
             with self._driving:
-                ready = () if self._closed else self._job.engine.poll()
-                if not ready or not self._absorb(ready):
-                    return
+                ready = () if self._closed else poll()
+                return bool(ready) and self._absorb(ready)
         except BaseException as error:  # the loop tells of it
             self._failure = error
-        self._turns.end()
-        self._job.engine.wake()
+            return True
 
     def _speak(self, call: Callable[[], None]) -> None:
         """Tell the listener; what goes wrong there (a logging handler of the user's, say) spoils no work."""

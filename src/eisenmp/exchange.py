@@ -10,12 +10,15 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
+from typing import Final
 
 from eisenmp.guard import Guard
 from eisenmp.ledger import Chunk, Ledger
 from eisenmp.queues import Getter, Message, NamedQueue, Putter, QueueTable
 
 __all__ = ["Exchange"]
+
+_FEW: Final = 16  # queues that are looked at for each answer
 
 
 class Exchange:
@@ -41,6 +44,7 @@ class Exchange:
         self.feeding_over = False
         self.stopping = False
         self.closed = False
+        self.drive: Callable[[Getter, Sequence[object], float | None], None] | None = None  # see Dispatcher.drive
         self._order = count()
         self._timers: list[tuple[float, int, Getter | Putter | None, Callable[[], None]]] = []
 
@@ -69,6 +73,23 @@ class Exchange:
             getter.deliver(queue, None)
         else:
             queue.getters.append(getter)
+
+    def is_quiet(self, most: int, workers: int, but: Getter | None = None) -> bool:
+        """Whether `most` things at most are queued, or at work in one of so many workers; nothing will be fed, and of
+        the manager's threads none waits, but that one.
+        """
+        if len(self.table.rows) > _FEW:
+            return False
+        waiting = {getter.worker for getter in self.any_getters if getter.live}
+        queued = 0
+        for queue in self.table.rows:
+            queued += len(queue.entries)
+            if queue.feeders_open or queue.putters:
+                return False
+            for getter in queue.getters:
+                if getter.live and getter is not but:
+                    waiting.add(getter.worker)
+        return None not in waiting and queued + workers - len(waiting) <= most
 
     def awaited(self, queue: NamedQueue) -> bool:
         """Whether somebody waits for a chunk of the queue."""

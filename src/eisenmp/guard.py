@@ -89,6 +89,14 @@ class Guard:
         if self._lock._is_owned():  # else a Ctrl-C has hit while a condition gave it back to wait
             self.release()
 
+    def without(self, call: Callable[[], None]) -> None:
+        """Call it with the lock given back, whole, and take that again."""
+        saved = self._release_save()
+        try:
+            call()
+        finally:
+            self._acquire_restore(saved)
+
     def condition(self) -> threading.Condition:
         """A condition on this lock."""
         return threading.Condition(self)  # type: ignore[arg-type]  # it asks for no more than what is here

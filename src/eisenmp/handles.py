@@ -135,6 +135,10 @@ class ManagerQueue:
             getter = Getter(None, deliver)
             exchange.get(self._queue, getter)
             try:
+                if not got and block and exchange.drive is not None:
+                    begin = time.monotonic()
+                    exchange.drive(getter, got, timeout)
+                    timeout = None if timeout is None else max(0.0, timeout - (time.monotonic() - begin))
                 cond.wait_for(lambda: bool(got), timeout if block else 0)
             except BaseException:  # Ctrl-C: nothing must be handed to somebody who does not wait any more
                 exchange.withdraw(self._queue, getter)

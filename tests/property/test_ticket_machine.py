@@ -116,7 +116,7 @@ class FakeEngine:
     def wait(self, timeout: float | None) -> Ready:
         return []
 
-    def poll(self) -> Ready:
+    def poll(self, timeout: float = 0.0) -> Ready:
         return []
 
     def take(self, ready: Ready) -> list[Event]:

@@ -127,7 +127,7 @@ class FakeEngine:
         self.timeouts.append(timeout)
         return self.poll()
 
-    def poll(self) -> Ready:
+    def poll(self, timeout: float = 0.0) -> Ready:
         return [READY] if self.events else []
 
     def take(self, ready: Ready) -> list[Event]:

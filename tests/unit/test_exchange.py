@@ -531,3 +531,50 @@ def test_what_a_process_held_goes_to_the_next_one_of_its_slot() -> None:
         reader.getter.slot = slot
         exchange.get(queue, reader.getter)
     assert [readers[slot].got for slot in range(3)] == [[chunks[0]], [chunks[1]], [chunks[2]]]
+
+
+# ---- little under way
+
+
+def test_all_workers_wait_and_nothing_is_queued() -> None:
+    exchange, queue = one_queue(fed=False)
+    ask(exchange, queue, 1)
+    ask(exchange, queue, 2)
+    assert exchange.is_quiet(0, 2)
+    assert not exchange.is_quiet(0, 3), 'one is at work'
+    assert exchange.is_quiet(1, 3)
+
+
+def test_what_is_queued_counts_like_what_is_at_work() -> None:
+    exchange, queue = one_queue(fed=False)
+    exchange.add_message(queue, message())
+    assert exchange.is_quiet(2, 1)
+    exchange.add_message(queue, message())
+    assert not exchange.is_quiet(2, 1)
+
+
+def test_a_feeder_or_somebody_who_waits_for_room_makes_it_loud() -> None:
+    exchange, queue = one_queue()
+    ask(exchange, queue, 1)
+    assert not exchange.is_quiet(9, 1)
+    exchange, queue = one_queue(maxsize=1, fed=False)
+    put(exchange, queue, 'queued')
+    assert exchange.is_quiet(9, 1)
+    put(exchange, queue, 'waits')
+    assert not exchange.is_quiet(9, 1)
+
+
+def test_another_thread_of_the_manager_that_waits_does_too() -> None:
+    exchange, queue = one_queue(fed=False)
+    mine = ask(exchange, queue, None)
+    assert exchange.is_quiet(1, 1, mine.getter)
+    assert not exchange.is_quiet(1, 1)
+    ask(exchange, queue, None)
+    assert not exchange.is_quiet(1, 1, mine.getter)
+
+
+def test_a_worker_that_waits_at_two_queues_is_one() -> None:
+    exchange, (first, second) = make_exchange((None, 'q', 0), (None, 'r', 0))
+    ask(exchange, first, 1)
+    ask(exchange, second, 1)
+    assert not exchange.is_quiet(0, 2)

@@ -121,8 +121,11 @@ class Engine(Protocol):
         """
         ...
 
-    def poll(self) -> Ready:
-        """What there is to :meth:`take` now. From any thread; a :meth:`wake` stays there for whoever waits."""
+    def poll(self, timeout: float = 0.0) -> Ready:
+        """What there is to :meth:`take`, now or within `timeout` seconds. From any thread.
+
+        A :meth:`wake` ends it, and stays there for whoever waits.
+        """
         ...
 
     def take(self, ready: Ready) -> list[Event]:

@@ -153,8 +153,8 @@ class LocalEngine:
     def wait(self, timeout: float | None) -> Ready:
         return self._waker.heard(self._selector.select(self._bounded(timeout)))
 
-    def poll(self) -> Ready:
-        return others(self._selector.select(0))
+    def poll(self, timeout: float = 0.0) -> Ready:
+        return others(self._selector.select(timeout))
 
     def take(self, ready: Ready) -> list[Event]:
         events: list[Event] = []

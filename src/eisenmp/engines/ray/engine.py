@@ -168,8 +168,8 @@ class RayEngine:
             timeout = _LOOK if timeout is None else min(timeout, _LOOK)
         return self._waker.heard(self._selector.select(timeout))
 
-    def poll(self) -> Ready:
-        return others(self._selector.select(0))
+    def poll(self, timeout: float = 0.0) -> Ready:
+        return others(self._selector.select(timeout))
 
     def take(self, ready: Ready) -> list[Event]:
         if ready:
