@@ -98,8 +98,8 @@ class Shortcut:
         end = end if deadline is None else min(end, deadline)
         while not got:
             left = end - job.clock()
-            calm.waits = True
-            ready = job.engine.poll(left) if left > 0 else ()
+            calm.waits = True  # first: what comes later strikes
+            ready = job.engine.poll(left) if left > 0 and not calm.came else ()
             calm.waits = False
             if not ready or self._take_in(lambda: ready):  # noqa: B023  # it is called now
                 return False
@@ -122,8 +122,9 @@ class Calm:
 
     def __init__(self) -> None:
         self.waits = False
+        self.came = False  # Ctrl-C has
         self._frame: FrameType | None = None
-        self._came = self._is_set = False
+        self._is_set = False
 
     def begin(self) -> bool:
         """From here on, until :meth:`end`, none comes. False: that cannot be had."""
@@ -133,12 +134,15 @@ class Calm:
             return False
         if any(map(callable, map(_plain.getsignal, _OTHERS))):
             return False
-        _plain.signal(signal.SIGINT, self._note)
+        try:
+            _plain.signal(signal.SIGINT, self._note)
+        except ValueError:  # it is the main thread of another interpreter than the main one
+            return False
         self._is_set = True
         return True
 
     def _note(self, _number: int, frame: FrameType | None) -> None:
-        self._came, self._frame = True, frame
+        self.came, self._frame = True, frame
         if self.waits:
             self.waits = False
             raise Struck
@@ -149,7 +153,7 @@ class Calm:
             return
         self._is_set = False
         _plain.signal(signal.SIGINT, signal.default_int_handler)
-        if self._came:
+        if self.came:
             signal.default_int_handler(signal.SIGINT, self._frame)
 
 
