@@ -44,7 +44,7 @@ class Exchange:
         self.feeding_over = False
         self.stopping = False
         self.closed = False
-        self.drive: Callable[[Getter, Sequence[object], float | None], None] | None = None  # see Dispatcher.drive
+        self.drive: Callable[[Getter, Sequence[object], float | None], None] | None = None  # see Shortcut.drive
         self._order = count()
         self._timers: list[tuple[float, int, Getter | Putter | None, Callable[[], None]]] = []
 

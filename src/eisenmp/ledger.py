@@ -106,13 +106,9 @@ class Track:
         chunk = Chunk(self.queue, len(self.states), items, payload, size, tickets, rows)
         self.states += bytes(tickets)  # State.QUEUED is 0
         self.seconds.frombytes(bytes(4 * tickets))
-        if tickets == 1:
-            self.slots.append(-1)
-            self.items.append(items)
-        else:  # an array takes an array at once, and a list one by one
-            self.slots.extend(array("h", (-1,)) * tickets)
-            self.items.extend(array("I", (rows,)) * (tickets - 1))
-            self.items.append(items - rows * (tickets - 1))
+        self.slots.extend(array("h", (-1,)) * tickets)  # an array takes an array at once, and a list one by one
+        self.items.extend(array("I", (rows,)) * (tickets - 1))
+        self.items.append(items - rows * (tickets - 1))
         self.live[chunk.serial] = chunk
         self.live_tickets += tickets
         self.live_bytes += size

@@ -68,22 +68,25 @@ class Shortcut:
             self._leave_alone()
             return
         try:
-            job.lock.without(lambda: self._drive(calm, got, _PATIENCE if timeout is None else min(_PATIENCE, timeout)))
+            end = job.clock() + (_PATIENCE if timeout is None else min(_PATIENCE, timeout))
+            deadline = job.exchange.next_deadline()
+            job.lock.without(lambda: self._drive(calm, got, end if deadline is None else min(end, deadline)))
         finally:
             calm.end()
 
-    def _drive(self, calm: Calm, got: Sequence[object], patience: float) -> None:
+    def _drive(self, calm: Calm, got: Sequence[object], end: float) -> None:
         job, turns = self._job, self._turns
         quiet = False
         if turns.take_floor(job.engine.wake):
             try:
                 turns.begin()
-                quiet = self._wait(calm, got, job.clock() + patience)
+                quiet = self._wait(calm, got, end)
             except Struck:
                 pass
             except (OSError, ValueError):
                 pass  # the engine was closed just now, and the reader is told of the end
-            turns.leave_floor()
+            finally:  # whatever else it was: the loop would never listen again
+                turns.leave_floor()
         if quiet:
             self._left_at = job.clock()
         else:  # the loop has something to do, or others do while this thread is away
@@ -93,9 +96,6 @@ class Shortcut:
     def _wait(self, calm: Calm, got: Sequence[object], end: float) -> bool:
         """Take in what comes until something is `got`. True: the loop need not look for a moment."""
         job = self._job
-        with job.lock:
-            deadline = job.exchange.next_deadline()
-        end = end if deadline is None else min(end, deadline)
         while not got:
             left = end - job.clock()
             calm.waits = True  # first: what comes later strikes
