@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from eisenmp.errors import CrashError, RemoteTraceback, WorkerCallError, WorkerS
 from eisenmp.payload import dumps, dumps_error, loads
 from eisenmp.supervisor import Phase
 from eisenmp.wire import ANY_QUEUE, FOREVER, HAS_VALUE, Frame, Kind, encode
-from tests.unit.fakes import add_chunk, end_of, frames_of, make_job, message
+from tests.unit.fakes import Reader, add_chunk, end_of, frames_of, make_job, message
 
 Q = 0
 
@@ -822,3 +823,33 @@ def test_a_feeder_that_drives_often_is_left_alone_by_the_loop() -> None:
     assert len(bench.engine.timeouts) == waits, 'it slept a moment'
     assert bench.turn()
     assert len(bench.engine.timeouts) == waits + 1
+
+
+# ---- a reader takes a turn
+
+
+def test_whatever_ends_a_readers_turn_the_loop_listens_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    drive = bench.job.exchange.drive
+    assert drive is not None
+    monkeypatch.setattr(bench.dispatcher._turns, '_aside', True)  # the loop makes way
+    polls: list[float] = []
+
+    def poll(timeout: float = 0.0) -> Any:
+        polls.append(timeout)
+        raise RuntimeError('of the selector')
+
+    def read() -> None:  # not in the main thread, where pytest handles signals
+        with pytest.raises(RuntimeError, match='selector'), bench.job.lock:
+            drive(Reader(None).getter, [], None)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.engine, 'poll', poll)
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+    assert len(polls) == 1
+    bench.dispatcher._turns.end()  # the turn itself is over
+    waits = len(bench.engine.timeouts)
+    assert bench.turn()
+    assert len(bench.engine.timeouts) == waits + 1, 'it listens'
