@@ -54,13 +54,15 @@ class History:
     def allowance(self, queued: int, workers: int, size: int = 0, ahead: int = 0) -> int:
         """Chunks the worker may have in hand in all, those it works on included.
 
-        What is queued is shared out evenly, so that the last chunks of a job do not end up with one worker, unless
-        they are so short that it does not matter. `size`: bytes of the next one; of large ones, few keep a worker busy,
-        and the memory that they lie in stays warm: `ahead` bytes, but two chunks.
+        One lies ahead as long as it does not wait there for longer than those of a worker may in all: a worker that has
+        none waits for the manager after each chunk. What is queued is shared out evenly, so that the last chunks of a
+        job do not end up with one worker, unless they are so short that it does not matter. `size`: bytes of the next
+        one; of large ones, few keep a worker busy, and the memory that they lie in stays warm: `ahead` bytes, but two
+        chunks.
         """
         if self.answers < _TRUST:
             return 1
-        in_time = int(_AIM / max(self.mean, _SHORTEST))
+        in_time = max(int(_AIM / max(self.mean, _SHORTEST)), 2 if self.mean <= _AIM else 1)
         in_room = max(2, ahead // size) if size else _IN_HAND
         return max(1, min(_IN_HAND, in_time, in_room, max(1 + queued // workers, self.batch(0))))
 

@@ -30,7 +30,13 @@ def test_there_is_an_upper_bound() -> None:
     assert history(*[0.0] * 10).allowance(10**6, 1) == 16384
 
 
-@pytest.mark.parametrize('seconds', [0.02, 1.0, 3600.0])
+@pytest.mark.parametrize('seconds', [0.004, 0.006, 0.0099])
+def test_one_of_some_milliseconds_lies_ahead_so_that_no_worker_waits_for_the_next(seconds: float) -> None:
+    assert history(*[seconds] * 5).allowance(1000, 2) == 2
+    assert history(*[seconds] * 5).allowance(1, 2) == 1  # the other worker gets it
+
+
+@pytest.mark.parametrize('seconds', [0.0101, 0.02, 1.0, 3600.0])
 def test_long_chunks_are_not(seconds: float) -> None:
     assert history(*[seconds] * 5).allowance(1000, 1) == 1
 
