@@ -10,7 +10,6 @@ as long as whoever reads the results keeps up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 __all__ = ["AutoRows", "History", "Window"]
@@ -31,12 +30,12 @@ _ROWS: Final = 1 << 20
 _WIDE_BYTES: Final = 16 << 20  # a window that widens stops here
 
 
-@dataclass(slots=True)
 class History:
     """Durations of one worker's chunks of one queue, or of all workers'."""
 
-    answers: int = 0
-    mean: float = 0.0  # exponential, the last few chunks dominate
+    def __init__(self, answers: int = 0, mean: float = 0.0) -> None:
+        self.answers = answers
+        self.mean = mean  # exponential, the last few chunks dominate
 
     def add(self, seconds: float, tickets: int = 1) -> None:
         """Some more chunks took that long together.
@@ -73,7 +72,6 @@ class History:
         return max(1, min(_MOST, int(_BATCH / max(self.mean, _SHORTEST)), _BATCH_BYTES // max(1, size)))
 
 
-@dataclass(slots=True)
 class AutoRows:
     """``NUM_ROWS = 'auto'``: chunks of steady duration, from what items have taken lately.
 
@@ -83,8 +81,9 @@ class AutoRows:
     ``steady``: small changes are not worth one. A job file keeps chunks of one size as one row.
     """
 
-    rows: int = 1
-    steady: bool = False
+    def __init__(self, rows: int = 1, steady: bool = False) -> None:
+        self.rows = rows
+        self.steady = steady
 
     def next(self, pace: History | None, size: int) -> int:
         """Items of the next chunk. `size`: bytes of an item."""

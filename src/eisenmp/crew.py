@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from eisenmp.credit import History
 from eisenmp.engines.base import Engine, ProcessHandle
@@ -19,18 +18,9 @@ from eisenmp.wire import Buffer, Frame
 __all__ = ["Crew", "Worker", "peak_bytes"]
 
 
-@dataclass(slots=True, eq=False)
 class Worker:
     """A worker process, from its start to its exit."""
 
-    number: int
-    slot: int
-    name: str
-    histories: dict[int, History] = field(default_factory=dict)
-    results: dict[tuple[int, int], Payload] = field(default_factory=dict)  # held until the ticket is answered
-    forwards: dict[tuple[int, int], list[tuple[int, Payload]]] = field(default_factory=dict)
-    closing: list[tuple[int, Payload]] = field(default_factory=list)
-    far: dict[int, tuple[Frame, Message]] = field(default_factory=dict)  # by request: its answer, still on the way
     answered: int = 0
     call_failures: int = 0
     done_enough: bool = False  # it has reached a limit
@@ -40,11 +30,21 @@ class Worker:
     lead: int | None = None  # queue of the first chunk that it got: with one of those a round of its work begins
     ending: bool = False  # it was told so: its requests are answered with the end of the stream
     healthy: bool = False  # it has passed HEALTH_CHECK, once
-    listens: set[Wanted] = field(default_factory=set)  # addresses that it has asked for
     measured: float = 0.0  # when its memory was looked at last
     told_end: bool = False  # of a stream, once at least
     watched: bool = False  # a timer looks at it when its oldest chunk is due (CHUNK_TIMEOUT)
     trouble: str = ""  # why we have killed it
+
+    def __init__(self, number: int, slot: int, name: str) -> None:
+        self.number = number
+        self.slot = slot
+        self.name = name
+        self.histories: dict[int, History] = {}
+        self.results: dict[tuple[int, int], Payload] = {}  # held until the ticket is answered
+        self.forwards: dict[tuple[int, int], list[tuple[int, Payload]]] = {}
+        self.closing: list[tuple[int, Payload]] = []
+        self.far: dict[int, tuple[Frame, Message]] = {}  # by request: its answer, still on the way
+        self.listens: set[Wanted] = set()  # addresses that it has asked for
 
 
 class Crew:

@@ -163,7 +163,7 @@ def share_message(name: str, place: Place) -> list[Buffer]:
 
 def _resolved(settings: Settings) -> dict[str, Any]:
     """Settings as the toolbox shows them: what None stands for is filled in where it is a number."""
-    values = {name: getattr(settings, name) for name in settings.__slots__}
+    values = settings._asdict()
     del values["DASHBOARD_TOKEN"]  # workers have no use for it, and toolboxes get printed
     values.update(NUM_PROCS=settings.procs, NUM_ROWS=settings.rows, INFO_ENABLE=bool(settings.INFO_ENABLE))
     if callable(settings.HEALTH_CHECK):  # which is the manager's own, and need not be picklable

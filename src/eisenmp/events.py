@@ -6,8 +6,8 @@ workers, not the bookkeeping.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 __all__ = ["FailureView", "FeederView", "Listener", "QueueView", "Snapshot", "WorkerView"]
@@ -81,8 +81,7 @@ class FailureView(NamedTuple):
     open: Callable[[], BaseException | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A job, now. ``info``: rows reported through ``mp_info_q``, by the name that followed the header.
 
     ``done``, ``failed`` and ``set_aside`` are chunks; ``partly_failed`` are those of which only some items have failed.
@@ -94,7 +93,7 @@ class Snapshot:
     queues: tuple[QueueView, ...]
     failed: int
     set_aside: int
-    info: dict[str, int] = field(default_factory=dict)
+    info: Mapping[str, int] = MappingProxyType({})
     info_total: int | None = None
     over: bool = False
     partly_failed: int = 0

@@ -9,7 +9,6 @@ which was lost.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from eisenmp.crew import Worker
 from eisenmp.engines.base import Handed
@@ -82,15 +81,8 @@ class HandoverDesk:
         if running is not None:  # for another one of its messages
             running.owed |= {place}
             return
-        one = replace(
-            chunk,
-            serial=serial,
-            tickets=1,
-            skip=chunk.skip + serial - chunk.serial,
-            items=track.items[serial],
-            nbytes=chunk.nbytes // chunk.tickets,
-            owed=frozenset((place,)),
-        )
+        one = chunk.part(serial, 1, track.items[serial], chunk.nbytes // chunk.tickets)
+        one.owed = frozenset((place,))
         job.ledger.revive(one)
         job.exchange.put_back([one])
         job.engine.wake()

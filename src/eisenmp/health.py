@@ -13,7 +13,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from eisenmp.crew import Worker
@@ -40,13 +39,14 @@ class Unknown(Exception):  # noqa: N818 - an answer, if not a good one
     """The check cannot be made here."""
 
 
-@dataclass(slots=True)
 class Pulse:
     """Of one process. Seconds all."""
 
-    timeout: float
     passed: bool = False  # once
     since: float | None = None  # when the first check began of those that have not come through
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
 
     def begins(self, now: float) -> None:
         """A check begins."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from copy import copy
 from typing import Final
 
 from eisenmp.payload import Payload
@@ -37,21 +37,12 @@ class State:
     NAMES: Final = ("queued", "leased", "done", "failed", "set aside", "unread")
 
 
-@dataclass(slots=True, eq=False)
 class Chunk:
     """A chunk on its way, or a batch of them: tickets in a row, their items as bytes, and their history so far."""
 
-    queue: int
-    serial: int  # of the first ticket
-    items: int
-    payload: Payload
-    nbytes: int
-    tickets: int = 1
-    rows: int = 0  # items of each ticket in a batch; the last may have fewer
     nested: bool = False  # the items of each ticket are a pickle in the payload's list
     skip: int = 0  # tickets at the front of the payload that are no longer meant
     failures: int = 0  # tries that ended in an exception
-    exits: list[str] = field(default_factory=list)  # how its workers died
     owner: int | None = None  # worker that holds the lease
     begun: bool = False  # the owner is at it; False: handed out ahead
     sure: bool = False  # it is known to be at this very ticket, not at some ticket of a batch
@@ -62,6 +53,18 @@ class Chunk:
     owed: frozenset[int] = frozenset()  # places of lost messages among those it forwards: it runs again for these
     search: Search | None = None  # for the items that end its workers; it is handed out in parts then
 
+    def __init__(
+        self, queue: int, serial: int, items: int, payload: Payload, nbytes: int, tickets: int = 1, rows: int = 0
+    ) -> None:
+        self.queue = queue
+        self.serial = serial  # of the first ticket
+        self.items = items
+        self.payload = payload
+        self.nbytes = nbytes
+        self.tickets = tickets
+        self.rows = rows  # items of each ticket in a batch; the last may have fewer
+        self.exits: list[str] = []  # how its workers died
+
     @property
     def end(self) -> int:
         """The first ticket after it."""
@@ -71,6 +74,14 @@ class Chunk:
     def waiting(self) -> int:
         """Tickets that a worker holds and is not at: of a batch that it has begun, all but one."""
         return self.tickets - 1 if self.begun else self.tickets
+
+    def part(self, serial: int, tickets: int, items: int, nbytes: int) -> Chunk:
+        """Some of its tickets, from `serial` on, with the same history."""
+        one = copy(self)
+        one.skip += serial - self.serial
+        one.serial, one.tickets, one.items, one.nbytes = serial, tickets, items, nbytes
+        one.exits = list(self.exits)
+        return one
 
     def begin(self, now: float) -> None:
         """Its owner gets to it now."""
@@ -191,7 +202,7 @@ class Track:
         """Take that many tickets off the front of a live batch; return them as a chunk of their own."""
         items = min(tickets * chunk.rows, chunk.items)
         size = chunk.nbytes * tickets // chunk.tickets
-        front = replace(chunk, tickets=tickets, items=items, nbytes=size, exits=list(chunk.exits))
+        front = chunk.part(chunk.serial, tickets, items, size)
         self.live[front.serial] = front
         chunk.serial += tickets
         chunk.skip += tickets

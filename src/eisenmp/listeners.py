@@ -20,7 +20,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from eisenmp.steering import attach, program
@@ -42,17 +41,20 @@ class Wanted(NamedTuple):
     shared: bool
 
 
-@dataclass(slots=True, eq=False)
 class Group:
     """All sockets of one address, in the kernel's order."""
 
-    wanted: Wanted
-    address: Address
-    backlog: int
-    members: list[tuple[int, socket.socket]] = field(default_factory=list)  # (slot, socket)
-    away: set[int] = field(default_factory=set)  # slots that get no new connections
-    pinned: dict[int, int] = field(default_factory=dict)  # source port -> slot
     steered: bool = False  # the kernel has a program, which speaks of as many sockets as there were then
+
+    def __init__(
+        self, wanted: Wanted, address: Address, backlog: int, members: list[tuple[int, socket.socket]] | None = None
+    ) -> None:
+        self.wanted = wanted
+        self.address = address
+        self.backlog = backlog
+        self.members = members if members is not None else []
+        self.away: set[int] = set()  # slots that get no new connections
+        self.pinned: dict[int, int] = {}  # source port -> slot
 
     @property
     def shared(self) -> bool:

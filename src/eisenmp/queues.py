@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from eisenmp.constants import DEFAULT_QUEUES, DEFAULT_SUFFIX
@@ -21,12 +20,12 @@ __all__ = ["Getter", "Message", "NamedQueue", "Origin", "Putter", "QueueTable", 
 Row = tuple[int, str, str, str | None, int]  # number, full name, short name, category, maxsize
 
 
-@dataclass(slots=True)
 class Message:
     """An object put by hand: no ticket, delivered once, never sent again."""
 
-    payload: Payload
-    origin: Origin | None = None
+    def __init__(self, payload: Payload, origin: Origin | None = None) -> None:
+        self.payload = payload
+        self.origin = origin
 
 
 class Origin(NamedTuple):
@@ -37,43 +36,52 @@ class Origin(NamedTuple):
     place: int
 
 
-@dataclass(slots=True, eq=False)
 class Getter:
     """Somebody who waits for an entry. ``deliver`` gets the entry, or None for the end of the stream."""
 
-    worker: int | None  # None: a thread of the manager
-    deliver: Callable[[NamedQueue, Message | Chunk | None], None]
-    most: Callable[[NamedQueue], int] | None = None  # tickets of a batch that it takes at a time; None: one
     order: int = 0
     live: bool = True
-    slot: int = -1  # of the worker
+
+    def __init__(
+        self,
+        worker: int | None,
+        deliver: Callable[[NamedQueue, Message | Chunk | None], None],
+        most: Callable[[NamedQueue], int] | None = None,
+        slot: int = -1,
+    ) -> None:
+        self.worker = worker  # None: a thread of the manager
+        self.deliver = deliver
+        self.most = most  # tickets of a batch that it takes at a time; None: one
+        self.slot = slot  # of the worker
 
 
-@dataclass(slots=True, eq=False)
 class Putter:
     """Somebody who waits for room with a message in hand."""
 
-    worker: int | None
-    message: Message
-    accepted: Callable[[], None]
     live: bool = True
 
+    def __init__(self, worker: int | None, message: Message, accepted: Callable[[], None]) -> None:
+        self.worker = worker
+        self.message = message
+        self.accepted = accepted
 
-@dataclass(slots=True)
+
 class NamedQueue:
     """One queue. ``maxsize`` 0 means no bound, as with ``queue.Queue``."""
 
-    number: int
-    name: str  # as in q_name_id_lst: 'blue_q_7', 'category|name', 'mp_input_q (default)'
-    short: str
-    category: str | None
-    maxsize: int
-    entries: deque[Message | Chunk] = field(default_factory=deque)
-    getters: deque[Getter] = field(default_factory=deque)
-    putters: deque[Putter] = field(default_factory=deque)
     feeders_open: int = 0
     feeders_seen: int = 0
     touched: bool = False  # something was put by hand, once
+
+    def __init__(self, number: int, name: str, short: str, category: str | None, maxsize: int) -> None:
+        self.number = number
+        self.name = name  # as in q_name_id_lst: 'blue_q_7', 'category|name', 'mp_input_q (default)'
+        self.short = short
+        self.category = category
+        self.maxsize = maxsize
+        self.entries: deque[Message | Chunk] = deque()
+        self.getters: deque[Getter] = deque()
+        self.putters: deque[Putter] = deque()
 
     @property
     def row(self) -> Row:

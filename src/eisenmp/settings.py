@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
 from typing import Any, Final, NamedTuple
 
 from eisenmp import address, affinity
@@ -29,8 +28,7 @@ class ModuleSpec(NamedTuple):
     ref: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """SPEC's table of settings. ``None`` means the default that the comment names."""
 
     NUM_PROCS: int | None = None  # one per usable core
@@ -239,7 +237,7 @@ def split(given: Mapping[str, Any]) -> tuple[Settings, list[ModuleSpec], dict[st
 
 def _part(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings by their present names, attributes for the toolbox)"""
-    known = {f.name for f in fields(Settings)}
+    known = set(Settings._fields)
     settings: dict[str, Any] = {}
     keys: dict[str, str] = {}  # under which name each was given
     custom: dict[str, Any] = {}
@@ -285,7 +283,7 @@ def overridden(settings: Settings, custom: Mapping[str, Any]) -> tuple[Settings,
     """What a job starts with: what its program says, but for what :func:`override` says."""
     attributes = dict(custom)
     for others, more in tuple(_overrides):
-        settings = replace(settings, **others)
+        settings = settings._replace(**others)
         attributes |= more
     return settings, attributes
 

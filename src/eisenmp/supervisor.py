@@ -13,7 +13,6 @@ How many slots there are may change while the job runs (:meth:`Supervisor.resize
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 __all__ = ["EndJob", "Phase", "Restart", "Slot", "Supervisor", "TakeBack"]
@@ -51,21 +50,22 @@ class TakeBack(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True)
 class Slot:
     """One worker slot. ``worker`` is the number of its present process, unique over the job."""
 
-    number: int
-    phase: str = Phase.WAITING
     worker: int = -1
     restarts: int = 0
     failed_starts: int = 0  # in a row
     fruitless: int = 0  # early deaths in a row without an answer between
     up_since: float = 0.0
     last_exit: str = ""
-    deaths: deque[float] = field(default_factory=deque)  # when, of late; kept where there is a budget
     at_end: bool = False  # its process was told the end of a stream: it may not ask again
     on_trial: bool = False  # a resize has added it, and none of its processes has come up since
+
+    def __init__(self, number: int, phase: str = Phase.WAITING) -> None:
+        self.number = number
+        self.phase = phase
+        self.deaths: deque[float] = deque()  # when, of late; kept where there is a budget
 
 
 _PRESENT: Final = (Phase.STARTING, Phase.UP, Phase.RETURNED)  # there is a process

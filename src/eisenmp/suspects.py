@@ -8,7 +8,6 @@ an item that cannot be borne costs itself and nobody else.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from eisenmp.payload import Payload
@@ -18,7 +17,6 @@ __all__ = ["Search", "Suspect"]
 _ALONE: Final = 2  # deaths that a lone item gets before it stands accused; one can be an accident
 
 
-@dataclass(slots=True, eq=False)
 class Suspect:
     """Some items of a ticket, and what has become of them.
 
@@ -32,13 +30,27 @@ class Suspect:
         text: how a lone item looks, when its worker could still tell.
     """
 
-    first: int
-    items: int
-    value: Payload | None = None
-    item_errors: Payload = ()
-    error: Payload | None = None
-    exits: list[str] = field(default_factory=list)
-    text: str = ""
+    def __init__(
+        self,
+        first: int,
+        items: int,
+        value: Payload | None = None,
+        item_errors: Payload = (),
+        error: Payload | None = None,
+        exits: list[str] | None = None,
+        text: str = "",
+    ) -> None:
+        self.first = first
+        self.items = items
+        self.value = value
+        self.item_errors = item_errors
+        self.error = error
+        self.exits = exits if exits is not None else []
+        self.text = text
+
+    def without_value(self) -> Suspect:
+        """A copy that keeps what has failed."""
+        return Suspect(self.first, self.items, None, self.item_errors, self.error, self.exits, self.text)
 
     def halves(self) -> Iterator[Suspect]:
         """Both halves, the first one first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import pathlib
@@ -57,7 +56,7 @@ def test_what_none_stands_for() -> None:
 
 
 def test_settings_are_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Settings().NUM_PROCS = 2  # type: ignore[misc]
 
 
@@ -157,7 +156,7 @@ def test_an_address_goes_with_an_engine_of_other_machines(address: str) -> None:
 
 
 def test_every_setting_is_tried_here() -> None:
-    names = {field.name for field in dataclasses.fields(Settings)}
+    names = set(Settings._fields)
     assert {name for name, _ in GOOD} == names
     assert set(BAD) == names
 

@@ -8,8 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from eisenmp.cli.block import Block, Failed, Job, as_csv, as_json, as_text, error_text
 from eisenmp.cli.exits import FAILED, FINE, INTERRUPTED, WRONG, OutputClosed, say
@@ -27,8 +26,7 @@ __all__ = ["Course", "Plan"]
 _MOST_TOLD = 20  # failures that are told one by one; then only their number at the end
 
 
-@dataclass
-class Plan:
+class Plan(NamedTuple):
     """What was asked for.
 
     Attributes:

@@ -11,11 +11,9 @@ __all__ = ["command", "set_option"]
 
 
 def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from dataclasses import fields
-
     from eisenmp.settings import Settings
 
-    return [CompletionItem(f"{f.name}=") for f in fields(Settings) if f.name.startswith(incomplete)]
+    return [CompletionItem(f"{name}=") for name in Settings._fields if name.startswith(incomplete)]
 
 
 set_option = click.option(

@@ -10,7 +10,6 @@ import sys
 import traceback
 import types
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from eisenmp.cli.exits import FAILED, FINE, INTERRUPTED, BadCall, say
@@ -33,7 +32,7 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
             raise BadCall(f"--set {text!r} does not fit; allowed: NAME=VALUE, such as NUM_PROCS=4")
         if name in given:
             raise BadCall(f"--set {name} is given twice")
-        if not name.isupper() and name.upper() in {field.name for field in fields(Settings)}:
+        if not name.isupper() and name.upper() in Settings._fields:
             raise BadCall(f"--set {name}: did you mean {name.upper()!r}? Settings are written in capitals")
         try:
             given[name] = ast.literal_eval(value)

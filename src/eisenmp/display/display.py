@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, TextIO
 
 from eisenmp.display.redirect import Above
@@ -94,7 +93,7 @@ class Display:
         try:
             self._screen = self._select(self._progress, sys.stderr)
             self._show(self._screen, snapshot)
-            self._screen.end(replace(snapshot(), over=True))
+            self._screen.end(snapshot()._replace(over=True))
         except Exception as error:
             if self._screen is not None:
                 self._screen.release()

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eisenmp.engines import early
@@ -35,14 +34,15 @@ __all__ = ["LocalEngine"]
 _LINGER: Final = 1.0  # seconds that a process may outlive its closed channel before it is killed
 
 
-@dataclass(slots=True, eq=False)
 class _Worker:
-    number: int
-    process: WorkerProcess
-    channel: ManagerChannel
     writing: bool = False  # registered for writing
     closed_at: float | None = None  # when its end-of-file came
     trouble: str = ""  # why we killed it
+
+    def __init__(self, number: int, process: WorkerProcess, channel: ManagerChannel) -> None:
+        self.number = number
+        self.process = process
+        self.channel = channel
 
 
 class LocalEngine:

@@ -276,7 +276,7 @@ def restored(queue: int, row: Sequence[Any] | None, detail: bytes | None, at: in
             record.parts = [_part(*part) for part in parts]
         except Exception as wrong:
             raise JobFileError(f"the failure of _TID_{at} cannot be read: {wrong}; the job file is damaged") from wrong
-    record.__post_init__()
+    record.weigh()
     return record
 
 

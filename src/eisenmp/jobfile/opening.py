@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from eisenmp.errors import JobFileMismatch
@@ -60,8 +59,8 @@ def _with_words(settings: Settings, path: str) -> Settings:
     if file != os.path.realpath(path):
         return settings
     said = words.split(",")
-    return replace(
-        settings, JOB_FORCE=settings.JOB_FORCE or "force" in said, JOB_TRUST=settings.JOB_TRUST or "trust" in said
+    return settings._replace(
+        JOB_FORCE=settings.JOB_FORCE or "force" in said, JOB_TRUST=settings.JOB_TRUST or "trust" in said
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from eisenmp.errors import CrashError, ProtocolError
@@ -74,7 +73,6 @@ class Form:
     STORED: Final = 3  # not here: whoever comes to it asks the job file
 
 
-@dataclass(slots=True, eq=False)
 class Record:
     """The pickled part of an outcome, or of those of tickets in a row: values, or an error as bytes or as itself.
 
@@ -84,22 +82,38 @@ class Record:
     ``taken_back``: its ticket is tried again.
     """
 
-    queue: int
-    serial: int
-    value: Payload | None = None
-    error: Payload | BaseException | None = None
-    tickets: int = 1
-    form: int = Form.ONE
-    rows: int = 0
-    item_errors: Payload = ()
-    parts: Sequence[tuple[Suspect, CrashError | None]] = ()
-    per_item: bool = False
-    stored: bool = False
     read: bool = False
     taken_back: bool = False
-    size: int = field(init=False)  # bytes of the value
 
-    def __post_init__(self) -> None:
+    def __init__(  # noqa: PLR0913 - the fields of a row
+        self,
+        queue: int,
+        serial: int,
+        value: Payload | None = None,
+        error: Payload | BaseException | None = None,
+        tickets: int = 1,
+        form: int = Form.ONE,
+        rows: int = 0,
+        item_errors: Payload = (),
+        parts: Sequence[tuple[Suspect, CrashError | None]] = (),
+        per_item: bool = False,
+        stored: bool = False,
+    ) -> None:
+        self.queue = queue
+        self.serial = serial
+        self.value = value
+        self.error = error
+        self.tickets = tickets
+        self.form = form
+        self.rows = rows
+        self.item_errors = item_errors
+        self.parts = parts
+        self.per_item = per_item
+        self.stored = stored
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Reckon ``size``, the bytes of its values, of what it holds now."""
         self.size = nbytes(self.value) if self.value is not None else 0
         for suspect, _ in self.parts:
             self.size += nbytes(suspect.value) if suspect.value is not None else 0
@@ -111,7 +125,7 @@ class Record:
 
     def without_values(self) -> Record:
         """What is kept of it when results are not: what has failed."""
-        parts = [(replace(suspect, value=None), crash) for suspect, crash in self.parts]
+        parts = [(suspect.without_value(), crash) for suspect, crash in self.parts]
         parts = [(part, crash) for part, crash in parts if crash is not None or part.error or part.item_errors]
         return Record(
             self.queue,

@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from eisenmp.engines.ray.cluster import connect
 from eisenmp.engines.ray.engine import RayEngine
 from eisenmp.engines.ray.wishes import Wishes, fitting
@@ -30,4 +28,4 @@ def fitted(settings: Settings) -> Settings:
     cluster = connect(settings.ENGINE_ADDRESS)
     if settings.NUM_PROCS is not None:
         return settings
-    return replace(settings, NUM_PROCS=fitting(Wishes.of(settings).asked(), cluster.total()))
+    return settings._replace(NUM_PROCS=fitting(Wishes.of(settings).asked(), cluster.total()))
