@@ -5,9 +5,10 @@
     app.py        the commands' names, help texts of the whole; loads a command when it is called
     exits.py      exit codes, and what is said on standard error
     firstly.py    eisenmp map: its workers begin, before anything is loaded
-    map.py          the options;  mapping.py  what they ask for;  course.py  the job
+    quick.py        its plain calls are read;  map.py  the others: the options
+    mapping.py      what they ask for;  course.py  the job
     block.py        inside a worker: lines in, calls, results out
-    inputs.py       files, line by line;  spacetext.py  --range and --space
+    inputs.py       files, line by line;  rows.py  CSV;  spacetext.py  --range and --space
     output.py       standard output, or a file that is there whole or not at all
     run.py        eisenmp run, and script.py: a program as __main__
     demo.py       eisenmp demo
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
 
 __all__ = ["main"]
 
@@ -32,6 +34,13 @@ def main() -> int:
 
         with firstly.workers(sys.argv[1:]):
             gc.disable()  # what is loaded stays: there is nothing to collect
+            from eisenmp.cli import quick
+            from eisenmp.cli.exits import code_of, fill_gaps
+
+            fill_gaps()
+            call = quick.read(sys.argv[1:])
+            if call is not None:
+                return code_of(partial(quick.run, call))
             try:
                 import click
             except ImportError:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
 import click
 
 import eisenmp
-from eisenmp.cli.exits import BROKEN, CLOSED, INTERRUPTED, BadCall, OutputClosed, say
+from eisenmp.cli.exits import INTERRUPTED, BadCall, code_of
 from eisenmp.errors import nearest
 
 __all__ = ["cli", "start"]
@@ -60,31 +59,10 @@ def cli() -> None:
 
 def start(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    _fill_gaps()
     try:
-        code = cli.main(arguments, prog_name="eisenmp", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code_of(partial(cli.main, arguments, prog_name="eisenmp", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return INTERRUPTED
-    except (OutputClosed, BrokenPipeError):
-        return CLOSED
-    except OSError as error:
-        say(str(error))
-        return BROKEN
-
-
-def _fill_gaps() -> None:
-    """Where a standard stream is closed (``<&-``), its number would go to the next file or channel that is opened.
-
-    The null device takes it; that ``sys.stdin`` or ``sys.stdout`` is None still tells.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Final, NoReturn
-
-import click
 
 from eisenmp.errors import EisenmpError
 
@@ -22,6 +21,8 @@ __all__ = [
     "InputError",
     "OutputClosed",
     "OutputError",
+    "code_of",
+    "fill_gaps",
     "leave",
     "say",
 ]
@@ -35,13 +36,8 @@ CLOSED: Final = 141  # whoever read the output has left: what a shell shows of t
 TERMINATED: Final = 143  # SIGTERM
 
 
-class BadCall(click.ClickException):
+class BadCall(Exception):  # noqa: N818 - it is the caller's
     """The call cannot work; nothing was done."""
-
-    exit_code = WRONG
-
-    def show(self, file: object = None) -> None:
-        say(self.message)
 
 
 class InputError(EisenmpError):
@@ -63,6 +59,37 @@ def say(text: str) -> None:
         sys.stderr.flush()
     except (AttributeError, OSError, ValueError):
         pass  # it is closed: nobody is left to tell
+
+
+def code_of(call: Callable[[], object]) -> int:
+    """The exit code of a command that was called, once what went wrong with it is said."""
+    try:
+        code = call()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if isinstance(code, int) else FINE
+    except BadCall as error:
+        say(str(error))
+        return WRONG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OutputClosed, BrokenPipeError):
+        return CLOSED
+    except OSError as error:
+        say(str(error))
+        return BROKEN
+
+
+def fill_gaps() -> None:
+    """Where a standard stream is closed (``<&-``), its number would go to the next file or channel that is opened.
+
+    The null device takes it; that ``sys.stdin`` or ``sys.stdout`` is None still tells.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def leave(code: int) -> NoReturn:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import click
 
-from eisenmp.cli.exits import leave
-from eisenmp.cli.reference import split_reference
-from eisenmp.engines import early
+from eisenmp.cli.quick import Call, run
 
 __all__ = ["command"]
 
@@ -111,18 +108,4 @@ def command(worker: str, files: tuple[str, ...], **options: Any) -> None:
       eisenmp map hash.py:check --space 'product(abcdef, 6)' | head -1
       eisenmp map model.py:score --job scores.db --out scores.txt rows.txt
     """
-    path, ref = split_reference(worker)
-    code = _run(path, ref, files, options)
-    early.end()
-    leave(code)
-
-
-def _run(path: str, ref: str, files: tuple[str, ...], options: dict[str, Any]) -> int:
-    """Load what runs a job, while the workers load theirs, and run it."""
-    gc.disable()  # what is loaded stays: there is nothing to collect
-    try:
-        from eisenmp.cli.mapping import run
-    finally:
-        gc.freeze()
-        gc.enable()
-    return run(path, ref, files, options)
+    run(Call(worker, files, options))

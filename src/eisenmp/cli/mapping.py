@@ -12,10 +12,9 @@ from typing import Any
 from eisenmp.cli.block import Format, Job
 from eisenmp.cli.course import Course, Plan
 from eisenmp.cli.exits import BROKEN, FAILED, TERMINATED, WRONG, BadCall, InputError, OutputError, say
-from eisenmp.cli.inputs import STDIN, Lines, Rows, check_paths
+from eisenmp.cli.inputs import STDIN, Lines, check_paths
 from eisenmp.cli.output import STDOUT, open_output
 from eisenmp.cli.slabs import SlabSource
-from eisenmp.cli.spacetext import parse_range, parse_space
 from eisenmp.errors import EisenmpError, JobFileBusy, JobFileError, JobFileMismatch, SettingsError
 from eisenmp.settings import Settings
 from eisenmp.sources import Source
@@ -113,10 +112,11 @@ def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, It
         raise SettingsError("files, --range and --space exclude each other: give one of them")
     if given and options["as_csv"]:
         raise SettingsError("--csv is for files: with --range and --space, use --json or nothing")
-    if options["range_"] is not None:
-        return "items", parse_range(options["range_"]), None
-    if options["space"] is not None:
-        return "items", parse_space(options["space"]), None
+    if given:
+        from eisenmp.cli.spacetext import parse_range, parse_space
+
+        text = options[given[0]]
+        return "items", parse_range(text) if given[0] == "range_" else parse_space(text), None
     paths = files or (STDIN,)
     check_paths(paths)
     if STDIN in paths and sys.stdin is not None and sys.stdin.isatty() and options["progress"] is not False:
@@ -126,6 +126,8 @@ def _source(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Format, It
         # a job file keeps samples of the items, one by one
         source = lines if options["job"] is not None else SlabSource(lines)
         return ("json" if options["as_json"] else "text"), source, lines
+    from eisenmp.cli.rows import Rows
+
     rows = Rows(paths)
     rows.open()
     return "csv", rows, rows

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import os
-from typing import Final
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 from eisenmp.cli.exits import BadCall
 from eisenmp.errors import nearest
@@ -12,7 +13,7 @@ from eisenmp.worker.loader import is_file
 
 __all__ = ["split_reference"]
 
-_DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_T = TypeVar("_T")
 
 
 def split_reference(text: str) -> tuple[str, str]:
@@ -34,8 +35,10 @@ def _hint(text: str) -> str:
     path = text.partition(":")[0]
     if not path.endswith(".py") or not os.path.isfile(path):
         return ""
-    tree = _parse(path)
-    names = [node.name for node in tree.body if isinstance(node, _DEFINITIONS) and not node.name.startswith("_")]
+    from eisenmp.cli.definitions import functions
+
+    source = _read(path)
+    names = [name for name in _parsed(path, lambda: functions(source, path)) if not name.startswith("_")]
     return f"; {path} has: {', '.join(names[:10])}" if names else ""
 
 
@@ -50,39 +53,29 @@ def _check_file(path: str, ref: str) -> None:
         raise BadCall(f"WORKER: {path} {what}{hint}")
     if not path.endswith(".py"):
         return  # compiled: the worker will see
-    names, certain = _names(_parse(path))
+    text = _read(path)
+    if ref in _parsed(path, lambda: compile(text, path, "exec", dont_inherit=True)).co_names:
+        return  # it is given a value at the top, or is used there
+    from eisenmp.cli.definitions import names_in
+
+    names, certain = _parsed(path, lambda: names_in(text, path))
     if certain and ref not in names:
         raise BadCall(f"WORKER: {path} has no function {ref!r}{nearest(ref, names)}")
 
 
-def _parse(path: str) -> ast.Module:
+def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return ast.parse(file.read(), path)
+            return file.read()
     except OSError as error:
         raise BadCall(f"WORKER: {path} cannot be read: {error.strerror or error}") from error
+
+
+def _parsed(path: str, parse: Callable[[], _T]) -> _T:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the worker that imports the file shows them
+            return parse()
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise BadCall(f"WORKER: {path}{line}: {type(error).__name__}: {getattr(error, 'msg', error)}") from error
-
-
-def _names(tree: ast.Module) -> tuple[list[str], bool]:
-    """What the file gives a name at its top, and whether that is all."""
-    names: list[str] = []
-    certain = True
-    for node in tree.body:
-        if isinstance(node, _DEFINITIONS):
-            names.append(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names += [(alias.asname or alias.name.partition(".")[0]) for alias in node.names]
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            names += [name.id for name in ast.walk(node) if isinstance(name, ast.Name)]
-        elif not isinstance(node, ast.Expr | ast.Pass | ast.Assert | ast.Delete):
-            certain = False  # names may be given anywhere in there
-    return names, certain and "*" not in names and "__getattr__" not in names and not _makes_globals(tree)
-
-
-def _makes_globals(tree: ast.Module) -> bool:
-    """Whether names may come to be in other ways: by exec, globals() or setattr."""
-    ways = {"exec", "globals", "vars", "setattr", "locals"}
-    return any(isinstance(node, ast.Name) and node.id in ways for node in ast.walk(tree))
