@@ -1,4 +1,8 @@
-"""What the display costs: the same stream with it and without it, drawn on a terminal that somebody reads."""
+"""What the display costs: a stream with it and without it, drawn on a terminal that somebody reads.
+
+A shared machine's speed changes within seconds, and by more than the display costs. So both are measured in one run:
+half a second with the display, half a second without it, and each such stretch is compared with the one beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from itertools import islice
-from operator import itemgetter
-from typing import Final
+from itertools import count, islice
+from statistics import median
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
 
 import eisenmp
-from benchmarks.contenders import Contender, Plan, part
-from benchmarks.machine import check
+from benchmarks.contenders import Contender, Plan
 from benchmarks.rounds import Contest, Figure, Goal
-from benchmarks.work import chunk_sum, numbers, square
+from benchmarks.work import chunk_sum, square
+from eisenmp.display.screens import TerminalScreen
+from eisenmp.events import Snapshot
 
 __all__ = ["run"]
-
-Told = dict[str, float]
 
 WITHOUT: Final = "eisenmp without"
 WITH: Final = "eisenmp with the display"
 
-BEFORE: Final = 8  # part of the results: until then workers start
-TRIES: Final = 4  # the fastest of them counts
-COUNT: Final = 20_000_000  # items in chunks of 1000: a million are done before anything is drawn
-SINGLES: Final = 4_000_000  # chunks of one item
+SECONDS: Final = 0.5  # with the display, then as long without it, and so on: two drawings
+PAIRS: Final = 24
+WARM: Final = 1.0  # seconds until workers are at work, and the first drawing has loaded what it needs
 DRAWN: Final = 1000  # bytes that a display has written at least
 
 
@@ -53,68 +55,151 @@ def terminal() -> Iterator[None]:
         finally:
             sys.stderr.close()
             sys.stderr = old
-            count, _ = reader.communicate()
-    if int(count) < DRAWN:
-        raise AssertionError(f"nothing was drawn: {int(count)} bytes")
+            written, _ = reader.communicate()
+    if int(written) < DRAWN:
+        raise AssertionError(f"nothing was drawn: {int(written)} bytes")
 
 
-def chunks(progress: bool) -> Told:
-    """Chunks of 1000, from when all are at work to the last result."""
-    with eisenmp.imap_chunks(
-        chunk_sum, numbers(COUNT), max_workers=2, chunksize=1000, progress=progress, total=COUNT
-    ) as results:
-        total = sum(islice(results, COUNT // 1000 // BEFORE))
-        begin = time.perf_counter()
-        total += sum(results)
-        told = _told(begin)
-    check(total, COUNT * (COUNT - 1) // 2, "the sum of the results")
-    return told
+class Gate:
+    """Holds the display's thread where it would draw. Closed, a display is there and shows nothing."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+
+    def set(self, drawn: bool) -> None:
+        """Whether it may draw."""
+        if drawn:
+            self._open.set()
+        else:
+            self._open.clear()
+
+    @contextmanager
+    def before_drawings(self) -> Iterator[None]:
+        """Put it in the way of all drawings on terminals."""
+        update, tidy = TerminalScreen.update, TerminalScreen.tidy
+
+        def at_a_gate(screen: TerminalScreen, snapshot: Snapshot) -> None:
+            self._open.wait()
+            update(screen, snapshot)
+
+        def tidy_at_a_gate(screen: TerminalScreen) -> None:
+            self._open.wait()
+            tidy(screen)
+
+        with patch.object(TerminalScreen, "update", at_a_gate), patch.object(TerminalScreen, "tidy", tidy_at_a_gate):
+            try:
+                yield
+            finally:
+                self._open.set()
 
 
-def singles(progress: bool) -> Told:
-    """Chunks of one item, from when all are at work to the last result."""
-    with eisenmp.imap(
-        square, numbers(SINGLES), max_workers=2, chunksize=1, progress=progress, total=SINGLES
-    ) as results:
-        count = sum(1 for _ in islice(results, SINGLES // BEFORE))
-        begin = time.perf_counter()
-        count += sum(1 for _ in results)
-        told = _told(begin)
-    check(count, SINGLES, "how many results")
-    return told
+class Told(NamedTuple):
+    """Of one run.
+
+    Attributes:
+        without, with_it: seconds for a million items, with and without the display: medians of the stretches.
+        cost: the median of what a stretch with it took for an item, to the stretch without it beside it.
+        share: the part of a processor that the display's thread took, while it might draw.
+    """
+
+    without: float
+    with_it: float
+    cost: float
+    share: float
 
 
-def _told(begin: float) -> Told:
-    """The seconds since then, and what part of them the thread of the display was on a processor."""
-    seconds = time.perf_counter() - begin
+def run_of(results: Iterator[Any], items: int) -> Told:
+    """Read `results`, each of so many items, while the display is on and off in turn."""
+    gate = Gate()
+    with gate.before_drawings():
+        _read_for(WARM, results)
+        took: dict[bool, list[float]] = {True: [], False: []}
+        used = 0.0
+        for pair in range(PAIRS):
+            for drawn in (True, False) if pair % 2 else (False, True):
+                gate.set(drawn)
+                before = _used_by_display()
+                took[drawn].append(_read_for(SECONDS, results) / items * 1e6)
+                used += (_used_by_display() - before) if drawn else 0.0
+    ratios = [one / other for one, other in zip(took[True], took[False], strict=True)]
+    return Told(median(took[False]), median(took[True]), median(ratios), used / (PAIRS * SECONDS))
+
+
+def _read_for(seconds: float, results: Iterator[Any]) -> float:
+    """Read for that long; return the seconds that a result took."""
+    begin = now = time.perf_counter()
+    count = 0
+    while now - begin < seconds:
+        for _ in islice(results, 100):
+            pass
+        count += 100
+        now = time.perf_counter()
+    return (now - begin) / count
+
+
+def _used_by_display() -> float:
+    """Seconds that its thread was on a processor."""
     drawing = [thread for thread in threading.enumerate() if thread.name == "eisenmp-display"]
     clocks = [time.pthread_getcpuclockid(thread.ident) for thread in drawing if thread.ident is not None]
-    return {"seconds": seconds, "share": sum(map(time.clock_gettime, clocks)) / seconds}
+    return sum(map(time.clock_gettime, clocks))
 
 
-def drawn(work: Callable[[bool], Told]) -> Told:
-    """With the display."""
-    with terminal():
-        return work(True)
+def chunks() -> Told:
+    """Chunks of 1000."""
+    seen = Seen(1000)
+    with (
+        terminal(),
+        eisenmp.imap_chunks(chunk_sum, count(), max_workers=2, chunksize=1000, progress=True) as results,
+    ):
+        told = run_of(map(seen.sum, results), 1000)
+    return told
+
+
+def singles() -> Told:
+    """Chunks of one item."""
+    seen = Seen(1)
+    with terminal(), eisenmp.imap(square, count(), max_workers=2, chunksize=1, progress=True) as results:
+        told = run_of(map(seen.square, results), 1)
+    return told
+
+
+class Seen:
+    """Looks at results, which come in the order of the items: 0, 1, 2 and so on, in chunks of so many."""
+
+    def __init__(self, items: int) -> None:
+        self._items = items
+        self._at = 0
+
+    def sum(self, result: int) -> None:
+        """Of the next chunk."""
+        first, self._at = self._at, self._at + self._items
+        if result != (first + self._at - 1) * self._items // 2:
+            raise AssertionError(f"the sum of the items from {first} on: {result}")
+
+    def square(self, result: int) -> None:
+        """Of the next item."""
+        if result != self._at * self._at:
+            raise AssertionError(f"the square of {self._at}: {result}")
+        self._at += 1
 
 
 def run(plan: Plan) -> Iterator[Contest]:
     """All contests of this file."""
     for name, work, title in (
-        ("chunks", chunks, f"{COUNT:,} ints in chunks of 1000"),
-        ("singles", singles, f"{SINGLES:,} chunks of one item"),
+        ("chunks", chunks, "a stream of ints in chunks of 1000"),
+        ("singles", singles, "a stream of chunks of one item"),
     ):
-        turns = plan.compete(
-            [Contender(WITHOUT, partial(work, False)), Contender(WITH, partial(drawn, work))],
-            tries=TRIES,
-            seconds=itemgetter("seconds"),
-        )
+        turns = plan.compete([Contender(WITH, work)], warm_up=False)
+        told = turns.values.get(WITH, [])
+        values = {WITHOUT: [1000 * one.without for one in told], WITH: [1000 * one.with_it for one in told]}
         contest = turns.contest(
-            f"display-{name}", f"{title}, drawn meanwhile or not", "ms", part(turns, "seconds", 1000.0)
+            f"display-{name}", f"{title}, drawn meanwhile or not, a million items", "ms", values if told else {}
         )
-        contest.part_of(WITH, WITHOUT, Goal(must=1.03, aim=1.02, least=False))
-        if WITH in turns.values:
-            share = tuple(run["share"] for run in turns.values[WITH])
-            words = "the display's thread, part of a processor"
-            contest.figures.append(Figure(words, share, "x", Goal(must=0.02, aim=0.01, least=False)))
+        if told:
+            for words, key, goal in (
+                ("eisenmp with the display, part of the time beside it without", "cost", Goal(1.02, 1.01, least=False)),
+                ("the display's thread, part of a processor", "share", Goal(0.02, 0.01, least=False)),
+            ):
+                contest.figures.append(Figure(words, tuple(getattr(one, key) for one in told), "x", goal))
         yield contest
