@@ -8,11 +8,15 @@ SOAK_SECONDS ?= 300
 TESTERS ?= logical
 ARGS ?=
 
+# Every worker process would compile all of the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Those of the contract that are about carrying messages, starting and ending; all of it: ARGS=tests/contract
 RAY_TESTS := tests/cluster tests/contract/test_engine.py tests/contract/test_classic.py tests/contract/test_queues.py
 
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
+# Most of what is installed is never imported: it is compiled when it is.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --no-compile --constraint constraints.txt
 FRESH := $(VENV)/.venv-ready
 READY_RUN := $(VENV)/.run-ready
 READY_DEV := $(VENV)/.dev-ready
@@ -41,7 +45,7 @@ test: $(READY_DEV) ## run the tests, TESTERS processes at a time
 	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 test-ray: $(READY_RAY) ## the same on Ray clusters, in a network of their own
-	EISENMP_TESTS_ON_RAY=1 tools/loopback.sh $(BIN)/python -m pytest -n 2 --dist loadfile -k "ray or cluster" $(if $(ARGS),$(ARGS),$(RAY_TESTS))
+	EISENMP_TESTS_ON_RAY=1 tools/loopback.sh $(BIN)/python -m pytest -n 3 --dist loadfile -k "ray or cluster" $(if $(ARGS),$(ARGS),$(RAY_TESTS))
 
 soak: $(READY_DEV) ## long jobs under random faults, SOAK_SECONDS=300 in all
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) $(ARGS)

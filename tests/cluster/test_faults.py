@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.cluster.clusters import Nodes, secrets
-from tests.cluster.test_cluster import PRELUDE, run
+from tests.cluster.programs import PRELUDE, run
 from tests.support import ALARM, run_script, script_env, wait_until, write
 
 # says who it is, and computes for hours

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.cluster.clusters import Nodes
-from tests.cluster.test_cluster import run
+from tests.cluster.programs import run
 from tests.support import write
 
 # The worker on the head's node consumes, the one on the other node produces: each is told by the manager.

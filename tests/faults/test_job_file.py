@@ -20,7 +20,7 @@ from tests.support import ROOT, script_env, strict, write
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ('how', 'jobs', 'seed'), [('time', 25, 1), ('time', 25, 1001), ('commit', 10, 2001)], ids=['a', 'b', 'commit']
+    ('how', 'jobs', 'seed'), [('time', 15, 1), ('commit', 6, 2001)], ids=['at any time', 'at a commit']
 )
 def test_killed_again_and_again(tmp_path: Path, how: str, jobs: int, seed: int) -> None:
     command = [sys.executable, '-m', 'tests.faults.killed_jobs', str(tmp_path), '--how', how]

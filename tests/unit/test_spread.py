@@ -86,8 +86,8 @@ def test_of_all_that_pytest_makes_of_two_lists_each_case_is_left(
     assert len(params) in (4, 12)
 
 
-@pytest.mark.parametrize('runs', [1, 2, 9, 10, 11, 100])
-def test_every_test_has_a_run_in_each_share(runs: int) -> None:
+@pytest.mark.parametrize('runs', [2, 9, 10, 11, 100])
+def test_every_test_of_several_runs_has_a_run_in_each_share(runs: int) -> None:
     shares = [has_turn('tests/unit/test_x.py::test_y', 'unit/test_x.py', runs, turn) for turn in range(SHARES)]
     assert all(any(share) for share in shares)
     times = [sum(has) for has in zip(*shares, strict=True)]
@@ -95,7 +95,8 @@ def test_every_test_has_a_run_in_each_share(runs: int) -> None:
     assert all(times), 'each run has its turn on some Python'
 
 
-def test_of_what_is_alike_everywhere_each_share_has_a_tenth() -> None:
-    names = [f'tests/examples/test_{number}.py::test_it' for number in range(300)]
-    times = [sum(has_turn(name, name.removeprefix('tests/'), 1, turn)[0] for turn in range(SHARES)) for name in names]
-    assert set(times) == {1}
+@pytest.mark.parametrize(('folder', 'of'), [('examples', SHARES), ('unit', 2), ('contract', 2)])
+def test_of_tests_with_a_single_run_each_share_has_a_part(folder: str, of: int) -> None:
+    names = [f'tests/{folder}/test_{number}.py::test_it' for number in range(300)]
+    times = [sum(has_turn(name, name.removeprefix('tests/'), 1, turn)[0] for turn in range(of)) for name in names]
+    assert set(times) == {1}, 'one share in so many has it'
