@@ -52,7 +52,7 @@ def _forked(child: socket.socket) -> WorkerProcess:
 def _run_forked(child: socket.socket) -> int:
     from eisenmp.worker.main import run_forked
 
-    return run_forked(child)
+    return run_forked(child, by_main=True)
 
 
 def _spawned(child: socket.socket) -> WorkerProcess:

@@ -71,8 +71,8 @@ def from_command_line() -> None:
         os._exit(1)  # before anything was begun
 
 
-def run_forked(sock: socket.socket) -> int:
-    """Entry of a copy of the manager, which must not come back: its exit code."""
+def run_forked(sock: socket.socket, *, by_main: bool = False) -> int:
+    """Entry of a copy of the manager, which must not come back: its exit code. `by_main`: made by its main thread."""
 
     def work() -> None:
         _fill_streams()
@@ -80,6 +80,10 @@ def run_forked(sock: socket.socket) -> int:
         _forget_handlers()
         # What was the manager's dispatcher thread, a daemon, is the main thread here; threads inherit that from it.
         threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
+        if sys.version_info >= (3, 13) and not by_main:
+            from eisenmp.worker.signals import pass_on
+
+            pass_on()
         run(sock, own_files=False)
 
     return _exit_code(work)
