@@ -144,7 +144,7 @@ def test_no_more_than_there_are_cores(tmp_path: Path, workers: int) -> None:
     script = f"""
         import sys
         from eisenmp.engines import early
-        early.begin = lambda count, bare: print(count)
+        early.begin = lambda count, bare, modules: print(count)
         sys.argv = ['eisenmp', 'map', 'work.py:work', '-j', '{workers}', '--range', '3:x']
         from eisenmp.cli import main
         sys.exit(main())

@@ -49,6 +49,6 @@ def test_forks_only_where_no_other_way_was_asked_for(
 ) -> None:
     monkeypatch.setattr('eisenmp.cores.usable_cores', lambda: CORES)
     seen: list[tuple[int, bool]] = []
-    monkeypatch.setattr('eisenmp.engines.early.begin', lambda count, bare: seen.append((count, bare)))
+    monkeypatch.setattr('eisenmp.engines.early.begin', lambda count, bare, modules: seen.append((count, bare)))
     with workers(arguments.split()):
         assert seen == begun

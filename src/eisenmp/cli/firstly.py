@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 __all__ = ["wanted", "workers"]
+
+_NEEDED: Final = ("ctypes", "eisenmp.cli.block")  # by each worker, when its job has come
 
 
 @contextmanager
@@ -22,7 +25,9 @@ def workers(arguments: Sequence[str]) -> Iterator[None]:
     from eisenmp.engines import early
 
     try:
-        early.begin(wanted(arguments[1:], usable_cores()), bare=not _given(arguments, "--start-method"))
+        early.begin(
+            wanted(arguments[1:], usable_cores()), bare=not _given(arguments, "--start-method"), modules=_NEEDED
+        )
         yield
     finally:
         early.end()

@@ -14,7 +14,9 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from typing import Final
 
 from eisenmp.engines.processes import WorkerProcess, channel_pair, fork, spawn
@@ -24,14 +26,15 @@ __all__ = ["begin", "end", "take"]
 _waiting: Final[deque[tuple[socket.socket, WorkerProcess]]] = deque()
 
 
-def begin(count: int, *, bare: bool = False) -> None:
+def begin(count: int, *, bare: bool = False, modules: Sequence[str] = ()) -> None:
     """Start so many processes: the next workers that are spawned. Call :func:`end` in any case.
 
     Args:
         count: of them.
         bare: this process has loaded and started nothing that a worker should not have.
+        modules: what forks load while they wait, as their job will need it.
     """
-    make = _forked if bare and sys.platform in ("linux", "android") else _spawned
+    make = partial(_forked, modules) if bare and sys.platform in ("linux", "android") else _spawned
     before = None
     if hasattr(signal, "pthread_sigmask"):  # a Ctrl-C is not for them; they would tell where it has hit them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -45,13 +48,15 @@ def begin(count: int, *, bare: bool = False) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _forked(child: socket.socket) -> WorkerProcess:
-    return fork("early", child, _run_forked)
+def _forked(modules: Sequence[str], child: socket.socket) -> WorkerProcess:
+    return fork("early", child, partial(_run_forked, modules))
 
 
-def _run_forked(child: socket.socket) -> int:
+def _run_forked(modules: Sequence[str], child: socket.socket) -> int:
     from eisenmp.worker.main import run_forked
 
+    for name in modules:
+        import_module(name)
     return run_forked(child, by_main=True)
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from eisenmp.guard import Latch
 from eisenmp.parcel import SharedFile
 from eisenmp.unnamed import clear_of_streams
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = [
     "ForkedProcess",
@@ -223,10 +225,12 @@ def _stream(fd: int) -> int | None:
 
     Then something else may have its number by now, which was not meant for others.
     """
+    from subprocess import DEVNULL
+
     try:
-        return None if os.get_inheritable(fd) else subprocess.DEVNULL
+        return None if os.get_inheritable(fd) else DEVNULL
     except OSError:
-        return subprocess.DEVNULL
+        return DEVNULL
 
 
 def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequence[SharedFile] = ()) -> WorkerProcess:
@@ -238,6 +242,8 @@ def spawn(name: str, child: socket.socket, *, role: str = "main", files: Sequenc
         role: which module of ``eisenmp.worker`` it runs.
         files: what it inherits, under the same descriptors.
     """
+    import subprocess  # a fork needs nothing of it
+
     package_home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # -W, -X, -O … as multiprocessing
     command = [sys.executable, *flags, "-P", "-c", _BOOTSTRAP.format(role), package_home]
