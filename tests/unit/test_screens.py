@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import types
 from typing import Any, ClassVar
 
@@ -657,6 +658,7 @@ class Recorder:
     every = 0.001
 
     def __init__(self) -> None:
+        self.stirred = threading.Event()
         self.seen: list[Snapshot] = []
         self.ended: list[Snapshot] = []
         self.released = 0
@@ -682,6 +684,44 @@ def test_a_display_shows_what_is_and_what_was_last() -> None:
     display.stop()
     assert [shot.over for shot in screen.ended] == [True]
     assert not any(shot.over for shot in screen.seen)
+
+
+class Slow(Recorder):
+    every = 20.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tidied = 0
+
+    def tidy(self) -> None:
+        self.tidied += 1
+
+
+def test_a_screen_that_is_seldom_drawn_is_tidied_when_somebody_has_written() -> None:
+    screen = Slow()
+    display = Display(True, select=lambda progress, stream: screen)
+    display.start(snapshot)
+    time.sleep(0.3)
+    assert screen.tidied == 0
+    screen.stirred.set()
+    wait_until(lambda: screen.tidied == 1)
+    screen.stirred.set()
+    wait_until(lambda: screen.tidied == 2)
+    begin = time.monotonic()
+    display.stop()
+    assert time.monotonic() - begin < 5
+    assert len(screen.ended) == 1
+
+
+def test_writing_stirs_the_area(terminal: Terminal) -> None:
+    area = Area(sys.stderr)
+    above = Above(sys.stdout)
+    above.begin(area)
+    for text in ('a line\n', 'a begun', ' one', '\n'):
+        area.stirred.clear()
+        above.write(text)
+        assert area.stirred.is_set(), text
+    above.end()
 
 
 def test_a_job_that_ends_without_a_word_is_noticed() -> None:

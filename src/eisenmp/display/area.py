@@ -47,6 +47,7 @@ class Area:
         self.stream = stream
         self.lock = threading.RLock()  # one writer at a time
         self.broken = False  # the terminal has gone
+        self.stirred = threading.Event()  # somebody has written: `tidy` has something to do
         self.unfinished: Callable[[], list[str]] = list  # lines that others have begun, shown until they are whole
         self._clock = clock
         self._drawn = float("-inf")  # when
@@ -66,8 +67,13 @@ class Area:
         """Write whole lines to a stream of this terminal, above the area: soon."""
         with self.lock:
             self._waiting.append((stream, text))
+            self.stirred.set()
             if self._clock() - self._drawn >= _LATER:
                 self.flush()
+
+    def begun(self) -> None:
+        """A line that is not whole has changed; it is shown soon."""
+        self.stirred.set()
 
     def flush(self) -> None:
         """Write what waits, now."""
@@ -79,7 +85,7 @@ class Area:
                     self._redraw()
 
     def tidy(self) -> None:
-        """To be called every now and then: write what waits, bring back what is away, show what was begun."""
+        """To be called when somebody has written: write what waits, bring back what is away, show what was begun."""
         with self.lock:
             self.flush()
             if self._lines and not self.resized and (not self._widths or self.unfinished()):

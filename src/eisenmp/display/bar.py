@@ -35,6 +35,7 @@ class TqdmScreen:
 
             monitor_interval = 0
 
+        self.stirred = threading.Event()
         self.lock = threading.RLock()
         Bar.set_lock(self.lock)
         self._make_bar = Bar
@@ -83,6 +84,9 @@ class TqdmScreen:
             self._bar.clear(nolock=True)
             write(stream, text)
             self._bar.refresh(nolock=True)
+
+    def begun(self) -> None:
+        """It is shown when it is whole."""
 
     def flush(self) -> None:
         """Nothing is put off."""

@@ -26,7 +26,8 @@ __all__ = ["Display"]
 Stream = TextIO | Above
 
 _TIDY: Final = 0.05  # seconds after which what others have scrolled away is drawn again
-_SHARE: Final = 0.01  # of one processor, which drawing may take; it is done less often where it would take more
+_LOOK: Final = 0.25  # seconds between two looks whether the terminal has another size
+_SHARE: Final = 0.006  # of one processor, which drawing may take; it is done less often where it would take more
 _SELDOM: Final = 2.0  # seconds between two drawings, however long they take
 _PATIENCE: Final = 2.0  # seconds that the last drawing may take before nobody waits for it
 
@@ -83,6 +84,8 @@ class Display:
     def stop(self) -> None:
         """Show the last state and no more."""
         self._stop.set()
+        if self._screen is not None:
+            self._screen.stirred.set()
         if self._thread is None or self._thread is threading.current_thread():
             return
         self._thread.join(_PATIENCE)
@@ -101,11 +104,14 @@ class Display:
 
     def _show(self, screen: Screen, snapshot: Callable[[], Snapshot]) -> None:
         """Update the screen until the job is over."""
-        tick = min(_TIDY, screen.every) if screen.every < 1 else screen.every
-        pause = screen.every
-        due = time.monotonic() + pause
+        tick = max(_LOOK, screen.every)
+        due = time.monotonic() + screen.every
         first = True
-        while not self._stop.wait(max(0.0, min(tick, due - time.monotonic()))):
+        while not self._stop.is_set():
+            if screen.stirred.wait(max(0.0, min(tick, due - time.monotonic()))):
+                screen.stirred.clear()
+                if self._stop.wait(max(0.0, min(_TIDY, due - time.monotonic()))):
+                    return
             if time.monotonic() < due:
                 screen.tidy()
                 continue
@@ -115,8 +121,7 @@ class Display:
             began = time.thread_time()
             screen.update(state)
             cost = 0.0 if first else time.thread_time() - began  # the first one imports what it needs
-            pause = max(screen.every, min(_SELDOM, cost / _SHARE))
-            due = time.monotonic() + pause
+            due = time.monotonic() + max(screen.every, min(_SELDOM, cost / _SHARE))
             first = False
 
     # ---- writing

@@ -5,6 +5,7 @@ By IPython's own ``display`` and its handle, which need no widgets. Without rich
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Final
 
 from eisenmp.display.progress import Progress
@@ -24,6 +25,7 @@ class NotebookScreen:
     every = 0.5
 
     def __init__(self) -> None:
+        self.stirred = threading.Event()
         self._progress = Progress()
         self._painter: Painter | None = None
         self._handle: Any = None

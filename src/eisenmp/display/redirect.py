@@ -29,6 +29,10 @@ class Place(Protocol):
         """Write whole lines to a stream of this terminal, above what is drawn."""
         ...
 
+    def begun(self) -> None:
+        """A line was begun, or went on."""
+        ...
+
     def flush(self) -> None:
         """Write what `above` has put off, now."""
         ...
@@ -64,6 +68,8 @@ class Above:
             whole, newline, self._begun = (self._begun + text).rpartition("\n")
             if newline:
                 place.above(self._stream, whole + newline)
+            if self._begun:
+                place.begun()
         return len(text)
 
     def write_whole(self, text: str) -> None:

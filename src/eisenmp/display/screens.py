@@ -28,6 +28,7 @@ class Screen(Protocol):
     """Somewhere to show a job. All calls but `release` come from the display's thread."""
 
     every: float  # seconds between two updates
+    stirred: threading.Event  # set when others have written; then `tidy` is called soon
 
     def update(self, snapshot: Snapshot) -> None:
         """Show how the job stands."""
@@ -72,6 +73,7 @@ class PlainScreen:
     every = _EVERY
 
     def __init__(self, stream: TextIO | None) -> None:
+        self.stirred = threading.Event()
         self._stream = stream
         self._progress = Progress()
 
@@ -108,6 +110,7 @@ class TerminalScreen:
 
     def __init__(self, stream: TextIO, make_painter: Callable[[TextIO], Painter]) -> None:
         self._area = Area(stream)
+        self.stirred = self._area.stirred
         self._stream = stream
         self._make_painter = make_painter
         self._painter: Painter | None = None
@@ -167,6 +170,7 @@ class CallbackScreen:
     every = _REDRAW
 
     def __init__(self, function: Callable[[Snapshot], object]) -> None:
+        self.stirred = threading.Event()
         self._function = function
 
     def update(self, snapshot: Snapshot) -> None:
