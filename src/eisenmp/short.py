@@ -5,10 +5,9 @@ from __future__ import annotations
 import _thread
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 from eisenmp.errors import SettingsError
 from eisenmp.functions import Function, check_function
@@ -45,7 +44,6 @@ _NAMES: Final = {  # our settings and what they are called here
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Failure:
     """An item, or in ``imap_chunks`` a chunk, that has no result.
 
@@ -55,13 +53,18 @@ class Failure:
         ticket: of the chunk.
     """
 
-    index: int
-    error: BaseException
-    ticket: int
+    __slots__ = __match_args__ = ("index", "error", "ticket")
+
+    def __init__(self, index: int, error: BaseException, ticket: int) -> None:
+        self.index = index
+        self.error = error
+        self.ticket = ticket
+
+    def __repr__(self) -> str:
+        return f"Failure(index={self.index}, error={self.error!r}, ticket={self.ticket})"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a short form was asked for, validated."""
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""What dies on a cluster: workers, the manager. Nodes and whole clusters: test_cluster.py."""
+"""What dies on a cluster: workers, the manager. Nodes and whole clusters: test_nodes.py."""
 
 import os
 import signal
