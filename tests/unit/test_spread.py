@@ -100,3 +100,11 @@ def test_of_tests_with_a_single_run_each_share_has_a_part(folder: str, of: int) 
     names = [f'tests/{folder}/test_{number}.py::test_it' for number in range(300)]
     times = [sum(has_turn(name, name.removeprefix('tests/'), 1, turn)[0] for turn in range(of)) for name in names]
     assert set(times) == {1}, 'one share in so many has it'
+
+
+@pytest.mark.parametrize('folder', ['faults', 'contract'])
+def test_of_slow_tests_with_many_runs_each_share_has_a_third(folder: str) -> None:
+    names = [f'tests/{folder}/test_{number}.py::test_it' for number in range(300)]
+    for turns in (range(3), range(11, 14)):
+        times = [sum(any(has_turn(name, name.removeprefix('tests/'), 7, turn)) for turn in turns) for name in names]
+        assert set(times) == {1}, 'one share in three has it'
