@@ -62,7 +62,13 @@ def look(app: Any, error: Exception | None) -> None:
         raise ExtensionError("pages ask other hosts:\n" + "\n".join(found))
 
 
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """The fields of a named tuple have no words of their own: its signature shows them, and its text tells of them."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-skip-member", skip)
     app.connect("source-read", fill)
     app.connect("build-finished", look)
