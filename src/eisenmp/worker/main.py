@@ -171,6 +171,7 @@ def _work(connect: Connect, kit: Kit, *, outlets: Outlets | None = None, shared_
     plain = setup["call"] != "toolbox"
     inbox = Inbox(toolbox, plain=plain)
     inbox.on_queue = toolbox.add_queue
+    toolbox.furnish(inbox, setup)  # first: a message may come as soon as there is a channel, on another thread
     channel = connect(inbox.on_frame)
     inbox.connect(channel)
     ports.enter(inbox, shared_process=shared_process)
@@ -208,7 +209,6 @@ def _work(connect: Connect, kit: Kit, *, outlets: Outlets | None = None, shared_
 
 def _prepare(toolbox: Toolbox, inbox: Inbox, kit: Kit) -> Callable[..., Any]:
     """Fill the toolbox, load and start the modules; the first module's entry is returned, not called."""
-    toolbox.furnish(inbox, kit.setup)
     toolbox.update(kit.open().items())
     inbox.channel.wait_for(lambda: inbox.tools_seen >= kit.setup["tools"])
     function = kit.function()
