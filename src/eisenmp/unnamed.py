@@ -1,4 +1,4 @@
-"""Files without a name: memory that several processes can map."""
+"""Files without a name: memory that several processes can map; and descriptors that are no standard stream's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from eisenmp.wire import Buffer
 
-__all__ = ["clear_of_streams", "unnamed_file", "write_all"]
+__all__ = ["clear_of_streams", "fill_streams", "unnamed_file", "write_all"]
 
 
 def unnamed_file(flags: int = 0, *folders: str) -> int:
@@ -39,6 +39,18 @@ def unnamed_file(flags: int = 0, *folders: str) -> int:
 def _unlinked(fd: int, path: str) -> int:
     os.unlink(path)
     return clear_of_streams(fd)
+
+
+def fill_streams() -> None:
+    """Where a standard stream is closed (``<&-``), its number would go to the next file or channel that is opened.
+
+    The null device takes it; that ``sys.stdin`` or ``sys.stdout`` is None still tells.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def clear_of_streams(fd: int) -> int:

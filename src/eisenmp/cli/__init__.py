@@ -35,9 +35,10 @@ def main() -> int:
         with firstly.workers(sys.argv[1:]):
             gc.disable()  # what is loaded stays: there is nothing to collect
             from eisenmp.cli import quick
-            from eisenmp.cli.exits import code_of, fill_gaps
+            from eisenmp.cli.exits import code_of
+            from eisenmp.unnamed import fill_streams
 
-            fill_gaps()
+            fill_streams()
             call = quick.read(sys.argv[1:])
             if call is not None:
                 return code_of(partial(quick.run, call))

@@ -22,7 +22,6 @@ __all__ = [
     "OutputClosed",
     "OutputError",
     "code_of",
-    "fill_gaps",
     "leave",
     "say",
 ]
@@ -78,18 +77,6 @@ def code_of(call: Callable[[], object]) -> int:
     except OSError as error:
         say(str(error))
         return BROKEN
-
-
-def fill_gaps() -> None:
-    """Where a standard stream is closed (``<&-``), its number would go to the next file or channel that is opened.
-
-    The null device takes it; that ``sys.stdin`` or ``sys.stdout`` is None still tells.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def leave(code: int) -> NoReturn:

@@ -33,6 +33,7 @@ from typing import Any
 from eisenmp.errors import ProtocolError
 from eisenmp.functions import Function, begin
 from eisenmp.traces import remote_text
+from eisenmp.unnamed import fill_streams
 from eisenmp.wire import HEAD_BYTES, Frame, Kind, encode, read_head
 from eisenmp.worker import ports
 from eisenmp.worker.channel import Channel, Disconnected, WorkerChannel
@@ -75,7 +76,7 @@ def run_forked(sock: socket.socket, *, by_main: bool = False) -> int:
     """Entry of a copy of the manager, which must not come back: its exit code. `by_main`: made by its main thread."""
 
     def work() -> None:
-        _fill_streams()
+        fill_streams()
         sys.stdin = open(os.devnull, encoding="utf-8")  # the manager's input is not ours to read
         _forget_handlers()
         # What was the manager's dispatcher thread, a daemon, is the main thread here; threads inherit that from it.
@@ -97,15 +98,6 @@ def run_fork(sock: socket.socket, kit: Kit, outlets: Outlets) -> int:
         _work(_by_socket(sock), kit, outlets=outlets)
 
     return _exit_code(work)
-
-
-def _fill_streams() -> None:
-    """Of a manager without standard streams: nothing that this process opens shall get their numbers."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _exit_code(work: Callable[[], None]) -> int:
