@@ -64,13 +64,14 @@ if TYPE_CHECKING:
         WorkerStartError,
     )
     from eisenmp.export import Exported, export_results
+    from eisenmp.failure import Failure
     from eisenmp.jobfile.retry import retry_job
     from eisenmp.jobfile.status import JobStatus, job_status
     from eisenmp.manager import Mp
     from eisenmp.report import Report
     from eisenmp.results import Outcome, Part, Results
     from eisenmp.settings import override
-    from eisenmp.short import Failure, imap, imap_chunks
+    from eisenmp.short import imap, imap_chunks
     from eisenmp.worker.ports import listen
 
 __version__ = "2.0.0.dev0"
@@ -116,7 +117,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Failure", "imap", "imap_chunks"), "short"),
+    "Failure": "failure",
+    **dict.fromkeys(("imap", "imap_chunks"), "short"),
     **dict.fromkeys(("aimap", "aimap_chunks"), "aio"),
     "Mp": "manager",
     "listen": "worker.ports",

@@ -17,9 +17,10 @@ from eisenmp.settings import Settings, check
 from eisenmp.sources import Source, size_of, source_of
 
 if TYPE_CHECKING:
+    from eisenmp.failure import Failure
     from eisenmp.report import Report
 
-__all__ = ["Course", "Failure", "Imap", "Plan", "imap", "imap_chunks", "source_from"]
+__all__ = ["Course", "Imap", "Plan", "imap", "imap_chunks", "source_from"]
 
 R = TypeVar("R")
 OnError = Literal["raise", "skip", "yield"]
@@ -42,26 +43,6 @@ _NAMES: Final = {  # our settings and what they are called here
     "JOB_FORCE": "force",
     "JOB_TRUST": "trust",
 }
-
-
-class Failure:
-    """An item, or in ``imap_chunks`` a chunk, that has no result.
-
-    Attributes:
-        index: place of the item in the iterable, from 0; of a chunk, that of its first item.
-        error: what the function raised, or what became of its worker.
-        ticket: of the chunk.
-    """
-
-    __slots__ = __match_args__ = ("index", "error", "ticket")
-
-    def __init__(self, index: int, error: BaseException, ticket: int) -> None:
-        self.index = index
-        self.error = error
-        self.ticket = ticket
-
-    def __repr__(self) -> str:
-        return f"Failure(index={self.index}, error={self.error!r}, ticket={self.ticket})"
 
 
 class Plan(NamedTuple):
@@ -242,6 +223,8 @@ class Course(Generic[R]):
     def _fail(self, values: list[Any], outcome: Outcome, error: BaseException, at: int) -> None:
         before = self.emp.results.first_item(outcome.queue, outcome.ticket, self._known)
         self._known = (outcome.ticket, before)
+        from eisenmp.failure import Failure
+
         self.failures.append(Failure(before + at, error, outcome.ticket))
         if self._on_error == "yield":
             values.append(error)
