@@ -1,7 +1,7 @@
 """What the display costs: a stream with it and without it, drawn on a terminal that somebody reads.
 
 A shared machine's speed changes within seconds, and by more than the display costs. So both are measured in one run:
-a second with the display, a second without it, and each such stretch is compared with the one beside it.
+a second with the display, a second without it, and so on; and turns are compared with those beside them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count, islice
+from itertools import count
 from statistics import median
 from typing import Any, Final, NamedTuple
-from unittest.mock import patch
+from unittest import mock
 
 import eisenmp
 from benchmarks.contenders import Contender, Plan
 from benchmarks.rounds import Contest, Figure, Goal
+from benchmarks.stretches import rates, slower, warm_up
 from benchmarks.work import chunk_sum, square
 from eisenmp.display.screens import TerminalScreen
 from eisenmp.events import Snapshot
@@ -30,8 +31,9 @@ __all__ = ["run"]
 WITHOUT: Final = "eisenmp without"
 WITH: Final = "eisenmp with the display"
 
-SECONDS: Final = 1.0  # with the display, then as long without it, and so on: two drawings
-PAIRS: Final = 16
+SLOT: Final = 1.0  # seconds of a turn: two drawings
+SLOTS: Final = 32  # of a job; four make a ratio
+STEP: Final = 100  # results between two looks at the clock
 WARM: Final = 1.0  # seconds until workers are at work, and the first drawing has loaded what it needs
 DRAWN: Final = 1000  # bytes that a display has written at least
 
@@ -60,54 +62,33 @@ def terminal() -> Iterator[None]:
         raise AssertionError(f"nothing was drawn: {int(written)} bytes")
 
 
-class Gate:
-    """Holds the display's thread where it would draw. Closed, a display is there and shows nothing.
+@contextmanager
+def held_back(wanted: threading.Event) -> Iterator[None]:
+    """A display's thread waits where it would draw, unless drawings are `wanted`.
 
-    A drawing that was held back is not made up for: each stretch would begin with one more than there would be.
+    What was held back is not made up for: each turn would begin with one more drawing than there would be.
     """
+    update, tidy = TerminalScreen.update, TerminalScreen.tidy
 
-    def __init__(self) -> None:
-        self._open = threading.Event()
-        self._open.set()
+    def draw(screen: TerminalScreen, snapshot: Snapshot) -> None:
+        update(screen, snapshot) if wanted.is_set() else wanted.wait()
 
-    def set(self, drawn: bool) -> None:
-        """Whether it may draw."""
-        if drawn:
-            self._open.set()
-        else:
-            self._open.clear()
+    def tidied(screen: TerminalScreen) -> None:
+        tidy(screen) if wanted.is_set() else wanted.wait()
 
-    def _passes(self) -> bool:
-        held = not self._open.is_set()
-        self._open.wait()
-        return not held
-
-    @contextmanager
-    def before_drawings(self) -> Iterator[None]:
-        """Put it in the way of all drawings on terminals."""
-        update, tidy = TerminalScreen.update, TerminalScreen.tidy
-
-        def at_a_gate(screen: TerminalScreen, snapshot: Snapshot) -> None:
-            if self._passes():
-                update(screen, snapshot)
-
-        def tidy_at_a_gate(screen: TerminalScreen) -> None:
-            if self._passes():
-                tidy(screen)
-
-        with patch.object(TerminalScreen, "update", at_a_gate), patch.object(TerminalScreen, "tidy", tidy_at_a_gate):
-            try:
-                yield
-            finally:
-                self._open.set()
+    with mock.patch.object(TerminalScreen, "update", draw), mock.patch.object(TerminalScreen, "tidy", tidied):
+        try:
+            yield
+        finally:
+            wanted.set()
 
 
 class Told(NamedTuple):
     """Of one run.
 
     Attributes:
-        without, with_it: seconds for a million items, with and without the display: medians of the stretches.
-        cost: the median of what a stretch with it took for an item, to the stretch without it beside it.
+        without, with_it: seconds for a million items, with and without the display: medians of the turns.
+        cost: the time that an item takes with it, to that without.
         share: the part of a processor that the display's thread took, while it might draw.
     """
 
@@ -119,31 +100,17 @@ class Told(NamedTuple):
 
 def run_of(results: Iterator[Any], items: int) -> Told:
     """Read `results`, each of so many items, while the display is on and off in turn."""
-    gate = Gate()
-    with gate.before_drawings():
-        _read_for(WARM, results)
-        took: dict[bool, list[float]] = {True: [], False: []}
-        used = 0.0
-        for pair in range(PAIRS):
-            for drawn in (True, False) if pair % 2 else (False, True):
-                gate.set(drawn)
-                before = _used_by_display()
-                took[drawn].append(_read_for(SECONDS, results) / items * 1e6)
-                used += (_used_by_display() - before) if drawn else 0.0
-    ratios = [one / other for one, other in zip(took[True], took[False], strict=True)]
-    return Told(median(took[False]), median(took[True]), median(ratios), used / (PAIRS * SECONDS))
-
-
-def _read_for(seconds: float, results: Iterator[Any]) -> float:
-    """Read for that long; return the seconds that a result took."""
-    begin = now = time.perf_counter()
-    count = 0
-    while now - begin < seconds:
-        for _ in islice(results, 100):
-            pass
-        count += 100
-        now = time.perf_counter()
-    return (now - begin) / count
+    wanted = threading.Event()
+    wanted.set()
+    with held_back(wanted):
+        warm_up(results, STEP, WARM)
+        before = _used_by_display()
+        found = rates(results, wanted, STEP, slot=SLOT, slots=SLOTS)
+        used = _used_by_display() - before  # while it is held it takes nothing
+    took = [1e6 / items / rate for rate in found]
+    with_it = [seconds for at, seconds in enumerate(took) if at % 4 in (0, 3)]
+    without = [seconds for at, seconds in enumerate(took) if at % 4 in (1, 2)]
+    return Told(median(without), median(with_it), slower(found), used / (SLOT * SLOTS / 2))
 
 
 def _used_by_display() -> float:

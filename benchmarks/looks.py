@@ -8,13 +8,10 @@ what the page costs. The first look of a turn sees what has come to pass in the 
 from __future__ import annotations
 
 import io
-import statistics
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 from unittest import mock
 
@@ -22,6 +19,7 @@ import eisenmp
 from benchmarks.contenders import Contender, Plan
 from benchmarks.page import opened
 from benchmarks.rounds import Contest, Goal
+from benchmarks.stretches import rates, slower, warm_up
 from benchmarks.work import chunk_sum, numbers, square
 from eisenmp.live import live
 
@@ -55,31 +53,15 @@ def hurried(wanted: threading.Event) -> Iterator[None]:
         yield
 
 
-def rates(results: Iterator[Any], wanted: threading.Event, step: int) -> list[float]:
-    """Results a second in each turn: with looks, without, without, with, and so on. The clock is read every `step`."""
-    found: list[float] = []
-    until = time.perf_counter() + WARM
-    while time.perf_counter() < until:
-        next(islice(results, step, None))
-    while len(found) < SLOTS:
-        (wanted.set if len(found) % 4 in (0, 3) else wanted.clear)()
-        begin, count = time.perf_counter(), 0
-        while (seconds := time.perf_counter() - begin) < SLOT:
-            next(islice(results, step, None))
-            count += step + 1
-        found.append(count / seconds)
-    return found
-
-
 def cost(start: Callable[[], Any], step: int) -> float:
     """Per cent of its time that a job takes longer with the page at its usual pace."""
     wanted = threading.Event()
     wanted.set()
     with redirect_stderr(io.StringIO()), hurried(wanted), start() as results, opened(results):
-        found = rates(iter(results), wanted, step)
-    fours = [found[at : at + 4] for at in range(0, SLOTS, 4)]
-    slower = statistics.median([(four[1] + four[2]) / (four[0] + four[3]) for four in fours])
-    return 100 * (slower - 1) / TIMES
+        stream = iter(results)
+        warm_up(stream, step, WARM)
+        found = rates(stream, wanted, step, slot=SLOT, slots=SLOTS)
+    return 100 * (slower(found) - 1) / TIMES
 
 
 def chunks() -> Any:
