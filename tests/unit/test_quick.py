@@ -28,8 +28,6 @@ WORDS = [
     '-q',
     '-o',
     '-oout',
-]
-WORDS += [
     '--workers',
     '--workers=3',
     '--workers=',
@@ -40,8 +38,6 @@ WORDS += [
     '--json',
     '--csv',
     '--quiet',
-]
-WORDS += [
     '--progress',
     '--no-progress',
     '--unordered',
